@@ -1,0 +1,44 @@
+"""Argument checks shared by every public entry point: errors are phrased here, once."""
+
+import difflib
+from collections.abc import Iterable
+
+from torch import Tensor
+
+
+def check_shape(name: str, x: Tensor, pattern: str, **sizes: int) -> None:
+    """Raise ValueError unless `x` has the axes of `pattern`, with the given sizes, none of them empty."""
+    axes = pattern.split()
+    if x.ndim != len(axes) or any(x.shape[axes.index(axis)] != size for axis, size in sizes.items()):
+        needed = " ".join(f"{axis}={sizes[axis]}" if axis in sizes else axis for axis in axes)
+        raise ValueError(f"`{name}` must have shape ({needed}), got {tuple(x.shape)}.")
+    if 0 in x.shape:
+        raise ValueError(f"`{name}` must not be empty, got shape {tuple(x.shape)} for ({' '.join(axes)}).")
+
+
+def check_floating(name: str, x: Tensor) -> None:
+    """Raise TypeError unless `x` holds real floating-point numbers."""
+    if not x.is_floating_point():
+        raise TypeError(f"`{name}` must be a floating-point tensor, got {x.dtype}.")
+
+
+def check_at_least(name: str, value: float, least: float) -> None:
+    """Raise ValueError unless value >= least (so NaN fails too)."""
+    if not value >= least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+
+
+def check_divides(name: str, value: int, whole_name: str, whole: int) -> None:
+    """Raise ValueError unless `value` is a positive divisor of `whole`."""
+    check_at_least(name, value, 1)
+    if whole % value:
+        raise ValueError(f"`{name}`={value} must divide `{whole_name}`={whole}.")
+
+
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Raise ValueError unless `value` is one of `choices`, suggesting the nearest spelling."""
+    known = list(choices)
+    if value not in known:
+        close = difflib.get_close_matches(str(value), [str(choice) for choice in known], n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, known))}, got {value!r}.{hint}")

@@ -1,0 +1,104 @@
+"""One model, one safetensors file: weights, with the configuration that rebuilds the model in the header."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from cclnn._checks import check_choice
+from cclnn._typing import Tensor
+from cclnn._version import __version__
+from cclnn.models._registry import ARCHITECTURES
+from cclnn.models._skeleton import ResidualSR
+
+SCHEMA = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+STORED = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def describe(model: ResidualSR) -> dict[str, Any]:
+    """What config.json holds: schema version, architecture, constructor arguments."""
+    return {"schema": SCHEMA, "architecture": type(model).__name__, "arguments": model.config}
+
+
+def build(description: dict[str, Any], source: str) -> ResidualSR:
+    """A model with random weights from what `describe` gave; `source` is named in errors."""
+    if description.get("schema") != SCHEMA:
+        raise ValueError(f"{source}: schema must be {SCHEMA}, got {description.get('schema')!r}. Is cclnn up to date?")
+    name = description.get("architecture")
+    check_choice(f"{source}: architecture", name, sorted(ARCHITECTURES))
+    try:
+        return ARCHITECTURES[str(name)](**description["arguments"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{source}: `arguments` do not fit {name}: {error}.") from error
+
+
+def write_file(model: ResidualSR, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
+    """Store the model's weights as `dtype` (float32, bfloat16 or float16) in one safetensors file, atomically."""
+    check_choice("dtype", dtype, STORED)
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    header = {"cclnn": __version__, "config": json.dumps(describe(model)), "format": "pt"}
+    write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata=header))
+
+
+def read_file(path: str | os.PathLike[str]) -> ResidualSR:
+    """The model that `write_file` stored: float32, in eval mode; every key and shape must match."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {str(path)!r}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+    except SafetensorError as error:
+        raise ValueError(f"{str(path)!r} is not a readable safetensors file: {error}.") from error
+    if "config" not in header:
+        raise ValueError(f"{str(path)!r} holds no cclnn configuration in its header; was it written by cclnn?")
+    model = build(json.loads(header["config"]), str(path))
+    load_strictly(model, tensors, str(path))
+    return model.eval()
+
+
+def load_strictly(model: ResidualSR, tensors: dict[str, Tensor], source: str) -> None:
+    """Copy `tensors` into the model; a missing, unexpected or misshapen one is an error that lists them all."""
+    own = model.state_dict()
+    problems = [f"missing {name}" for name in own.keys() - tensors.keys()]
+    problems += [f"unexpected {name}" for name in tensors.keys() - own.keys()]
+    problems += [
+        f"{name} has shape {tuple(tensors[name].shape)}, needs {tuple(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    ]
+    if problems:
+        raise ValueError(f"{source} does not fit {type(model).__name__}: {'; '.join(sorted(problems))}.")
+    model.load_state_dict(tensors)
+
+
+def save_pretrained(model: ResidualSR, folder: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
+    """Write config.json and model.safetensors into `folder` (made if need be), each atomically."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(model, folder / WEIGHTS, dtype=dtype)
+    text = json.dumps(describe(model), indent=2) + "\n"
+    write_atomically(folder / CONFIG, lambda temporary: temporary.write_text(text))
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary path in the same folder, then rename: `path` is whole or untouched."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp gives 0600
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

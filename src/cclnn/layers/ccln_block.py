@@ -1,0 +1,101 @@
+"""The CCLN block: a local and a non-local branch side by side (Liu et al. 2024)."""
+
+from typing import Literal
+
+from torch import nn
+
+from cclnn._checks import check_choice, check_shape
+from cclnn._typing import Float, Tensor
+from cclnn.layers.channel_attention import ChannelContrastiveAttention
+from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
+from cclnn.layers.pixel_attention import PixelAttention
+from cclnn.layers.residual import ResBlock
+from cclnn.losses.sparsity import channel_sparsity_loss
+from cclnn.ops.lsh_attention import Backend
+
+Branch = Literal["both", "local", "nonlocal"]
+Sparsity = Literal["contrastive", "l1", "none"]
+BRANCHES: tuple[Branch, ...] = ("both", "local", "nonlocal")
+SPARSITIES: tuple[Sparsity, ...] = ("contrastive", "l1", "none")
+
+
+class CCLNBlock(nn.Module):
+    """Y = NLSA(PA(X)) + Res(CCA(X)), and the loss of CCA's channel weights.   (Liu et al. 2024, Eq. 2)
+
+    NLSA keeps its own residual and res_scale, Res its skip; there is no further "+ X" (docs/quirks.md): at the default
+    initialisation both attentions halve their input, so the block starts near the identity.
+
+    Args:
+        channels: C, the number of feature channels.
+        reduction: r of the channel attention; must divide channels.
+        ratio: n of Eq. 4; 0 < ratio < 0.5.
+        margin: b of Eq. 4.
+        match_reduction: NLSA's match embedding has channels // match_reduction channels; must divide channels.
+        n_hashes: rounds of hashing in NLSA.
+        chunk_size: pixels per chunk in NLSA.
+        res_scale: factor of NLSA's and of Res' residual branch.
+        branch: "both", or one alone for the paper's Table 1: "local" is Res(CCA(X)), "nonlocal" is NLSA(PA(X)).
+        sparsity: loss of the channel weights, for the paper's Table 2: "contrastive" (Eq. 4), "l1" (Eq. 7) or "none".
+        seed: seed of NLSA's rotations in evaluation.
+        backend: of `cclnn.ops.lsh_attention`.
+
+    Returns:
+        `(y, loss)`: features like x, and a 0-dim tensor (zero where there is no loss).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        ratio: float = 0.15,
+        margin: float = 1.0,
+        match_reduction: int = 4,
+        n_hashes: int = 4,
+        chunk_size: int = 144,
+        res_scale: float = 0.1,
+        branch: Branch = "both",
+        sparsity: Sparsity = "contrastive",
+        seed: int = 0,
+        backend: Backend = "auto",
+    ) -> None:
+        super().__init__()
+        check_choice("branch", branch, BRANCHES)
+        check_choice("sparsity", sparsity, SPARSITIES)
+        self.channels = channels
+        self.branch = branch
+        self.sparsity = sparsity
+        if branch != "local":
+            self.pixel_attention = PixelAttention(channels)
+            self.nonlocal_attention = NonLocalSparseAttention(
+                channels,
+                reduction=match_reduction,
+                n_hashes=n_hashes,
+                chunk_size=chunk_size,
+                res_scale=res_scale,
+                seed=seed,
+                backend=backend,
+            )
+        if branch != "nonlocal":
+            self.channel_attention = ChannelContrastiveAttention(
+                channels, reduction=reduction, ratio=ratio, margin=margin
+            )
+            self.residual = ResBlock(channels, res_scale=res_scale)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
+        check_shape("x", x, "b c h w", c=self.channels)
+        if self.branch == "nonlocal":
+            return self.nonlocal_attention(self.pixel_attention(x)), x.new_zeros(())
+        weighted, loss = self._weigh(x)
+        local = self.residual(weighted)
+        if self.branch == "local":
+            return local, loss
+        return self.nonlocal_attention(self.pixel_attention(x)) + local, loss
+
+    def _weigh(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.sparsity == "contrastive":
+            weighted, loss = self.channel_attention(x)
+            return weighted, loss
+        weights = self.channel_attention.weights(x)
+        loss = channel_sparsity_loss(weights.flatten(1)) if self.sparsity == "l1" else x.new_zeros(())
+        return x * weights, loss

@@ -1,0 +1,62 @@
+"""Channel attention (RCAN, Zhang et al. 2018) and its contrastive form (CCA, Liu et al. 2024)."""
+
+from torch import nn
+
+from cclnn._checks import check_at_least, check_divides, check_shape
+from cclnn._typing import Float, Tensor
+from cclnn.losses.contrastive import channel_contrastive_loss, check_ratio
+
+
+class ChannelAttention(nn.Module):
+    """CA(x) = x * W,  W = sigmoid(excite(relu(squeeze(mean of x over pixels)))).   (Zhang et al. 2018, Eq. 9-11)
+
+    Args:
+        channels: c, the number of feature channels.
+        reduction: r, the bottleneck has channels // reduction units; must divide channels.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 16) -> None:
+        super().__init__()
+        check_at_least("channels", channels, 1)
+        check_divides("reduction", reduction, "channels", channels)
+        self.channels = channels
+        self.squeeze = nn.Conv2d(channels, channels // reduction, 1)
+        self.excite = nn.Conv2d(channels // reduction, channels, 1)
+
+    def weights(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
+        """W, one number in (0, 1) per image and channel."""
+        check_shape("x", x, "b c h w", c=self.channels)
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        gate: Tensor = self.excite(self.squeeze(mean).relu()).sigmoid()
+        return gate
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return x * self.weights(x)
+
+
+class ChannelContrastiveAttention(ChannelAttention):
+    """CCA: channel attention that also returns the contrastive loss of its weights.   (Liu et al. 2024, Sec. 3.2)
+
+    out = x * W,  loss = channel_contrastive_loss(W)  (Eq. 3-4). W is taken after the sigmoid.
+
+    Args:
+        channels: c, the number of feature channels.
+        reduction: r of the channel attention; must divide channels.
+        ratio: n of Eq. 4, the share of channels that count as relevant, and as irrelevant; 0 < ratio < 0.5.
+        margin: b of Eq. 4.
+
+    Returns:
+        `(out, loss)`: features like x, and a 0-dim tensor.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 16, ratio: float = 0.15, margin: float = 1.0) -> None:
+        super().__init__(channels, reduction=reduction)
+        check_ratio(ratio)
+        self.ratio = ratio
+        self.margin = margin
+
+    def forward(  # type: ignore[override]  # the loss comes beside the features, by design
+        self, x: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
+        weights = self.weights(x)
+        return x * weights, channel_contrastive_loss(weights.flatten(1), ratio=self.ratio, margin=self.margin)

@@ -1,0 +1,39 @@
+"""Subtract or add the mean colour of the training set, as EDSR does around its network."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from cclnn._checks import check_choice, check_shape
+from cclnn._typing import Float, Tensor
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+class MeanShift(nn.Module):
+    """y = weight . x + bias per pixel, with weight = I and bias = sign * rgb_range * mean(DIV2K).
+
+    Held as a 1x1 convolution in persistent buffers, as in released checkpoints (some of them trained it).
+    Quirk: always computed in float32 or wider, with autocast off: an image has more than bfloat16's 8 bits.
+
+    Args:
+        rgb_range: value of white, 1 or 255.
+        sign: -1 to subtract the mean, +1 to add it.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, rgb_range: float = 1.0, *, sign: Literal[-1, 1] = -1) -> None:
+        super().__init__()
+        check_choice("sign", sign, (-1, 1))
+        self.register_buffer("weight", torch.eye(3)[:, :, None, None])
+        self.register_buffer("bias", sign * rgb_range * torch.tensor(DIV2K_MEAN))
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        check_shape("x", x, "b c h w", c=3)
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.conv2d(x.to(dtype), self.weight.to(dtype), self.bias.to(dtype))

@@ -1,0 +1,24 @@
+"""Pixel attention: one gate per channel and pixel (PAN, Zhao et al. 2020)."""
+
+from torch import nn
+
+from cclnn._checks import check_at_least, check_shape
+from cclnn._typing import Float, Tensor
+
+
+class PixelAttention(nn.Module):
+    """PA(x) = x * sigmoid(conv1x1(x)), with bias.   (Zhao et al. 2020, Sec. 3.2; Liu et al. 2024, Sec. 3.1)
+
+    Args:
+        channels: c, the number of feature channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        check_at_least("channels", channels, 1)
+        self.channels = channels
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        check_shape("x", x, "b c h w", c=self.channels)
+        return x * self.conv(x).sigmoid()

@@ -1,0 +1,27 @@
+"""EDSR's residual block (Lim et al. 2017)."""
+
+from torch import nn
+
+from cclnn._checks import check_at_least, check_shape
+from cclnn._typing import Float, Tensor
+
+
+class ResBlock(nn.Module):
+    """y = x + res_scale * conv2(relu(conv1(x))), both 3x3, without normalisation.   (Lim et al. 2017, Fig. 2c)
+
+    Args:
+        channels: c, the number of feature channels.
+        res_scale: factor of the residual branch; 0.1 in wide networks, 1 in narrow ones.
+    """
+
+    def __init__(self, channels: int, *, res_scale: float = 1.0) -> None:
+        super().__init__()
+        check_at_least("channels", channels, 1)
+        self.channels = channels
+        self.res_scale = res_scale
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        check_shape("x", x, "b c h w", c=self.channels)
+        return x + self.res_scale * self.conv2(self.conv1(x).relu())

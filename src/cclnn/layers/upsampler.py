@@ -1,0 +1,42 @@
+"""Sub-pixel upsampler of EDSR and its descendants (Shi et al. 2016; Lim et al. 2017)."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from cclnn._checks import check_at_least, check_shape
+from cclnn._typing import Float, Tensor
+
+
+def check_scale(scale: int) -> None:
+    """Raise ValueError unless the sub-pixel upsampler has this scale: 3 or a power of two from 2 on."""
+    if not (isinstance(scale, int) and (scale == 3 or (scale >= 2 and scale & (scale - 1) == 0))):
+        raise ValueError(f"`scale` must be 2, 3, 4, 8 or another power of two, got {scale!r}.")
+
+
+class Upsampler(nn.Sequential):
+    """y = shuffle(conv3x3(x)), once for 3, once per factor of two otherwise; no activation.   (Shi et al. 2016, Eq. 4)
+
+    Args:
+        channels: c, the number of feature channels, kept.
+        scale: 3 or a power of two.
+    """
+
+    def __init__(self, channels: int, *, scale: int) -> None:
+        check_at_least("channels", channels, 1)
+        check_scale(scale)
+        super().__init__(*self._steps(channels, scale))
+        self.channels = channels
+
+    @staticmethod
+    def _steps(channels: int, scale: int) -> Iterator[nn.Module]:
+        factor = 3 if scale == 3 else 2
+        while scale > 1:
+            yield nn.Conv2d(channels, factor**2 * channels, 3, padding=1)
+            yield nn.PixelShuffle(factor)
+            scale //= factor
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
+        check_shape("x", x, "b c h w", c=self.channels)
+        out: Tensor = super().forward(x)
+        return out

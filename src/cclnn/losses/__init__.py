@@ -1,0 +1,13 @@
+"""Training losses of the CCLN paper."""
+
+from cclnn.losses.contrastive import ChannelContrastiveLoss, channel_contrastive_loss
+from cclnn.losses.objective import CCLNNLoss
+from cclnn.losses.sparsity import ChannelSparsityLoss, channel_sparsity_loss
+
+__all__ = [
+    "CCLNNLoss",
+    "ChannelContrastiveLoss",
+    "ChannelSparsityLoss",
+    "channel_contrastive_loss",
+    "channel_sparsity_loss",
+]

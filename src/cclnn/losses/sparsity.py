@@ -1,0 +1,24 @@
+"""L1 sparsity of channel weights, the paper's alternative to the contrastive loss (Liu et al. 2024, Table 2)."""
+
+from torch import nn
+
+from cclnn._checks import check_floating, check_shape
+from cclnn._typing import Float, Tensor
+
+
+def channel_sparsity_loss(weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
+    """mean |W| over channels and images, float32 or wider.   (Liu et al. 2024, Eq. 7)
+
+    Args:
+        weights: W of each image, one per channel.
+    """
+    check_floating("weights", weights)
+    check_shape("weights", weights, "b c")
+    return (weights if weights.dtype.itemsize >= 4 else weights.float()).abs().mean()
+
+
+class ChannelSparsityLoss(nn.Module):
+    """`channel_sparsity_loss` as a module."""
+
+    def forward(self, weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
+        return channel_sparsity_loss(weights)

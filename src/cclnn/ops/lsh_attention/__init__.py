@@ -1,0 +1,54 @@
+"""Spherical-LSH sparse attention: a plan (who meets whom) and interchangeable ways to attend."""
+
+from typing import Literal
+
+import torch
+
+from cclnn._checks import check_choice, check_floating, check_shape
+from cclnn._typing import Float, Tensor
+from cclnn.ops.lsh_attention import chunked, reference
+from cclnn.ops.lsh_attention.plan import LSHPlan, hash_codes, make_plan, plan_from_order
+
+__all__ = ["BACKENDS", "Backend", "LSHPlan", "hash_codes", "lsh_attention", "make_plan", "plan_from_order"]
+
+Backend = Literal["auto", "reference", "chunked"]
+BACKENDS: tuple[Backend, ...] = ("auto", "reference", "chunked")
+
+
+def lsh_attention(
+    query: Float[Tensor, "b n e"], value: Float[Tensor, "b n d"], plan: LSHPlan, *, backend: Backend = "auto"
+) -> Float[Tensor, "b n d"]:
+    """out_i = sum_rj exp(q_i . k_j) v_j / sum_rj exp(q_i . k_j),  k_j = q_j / max(|q_j|, 5e-5), over rounds r and
+    the tokens j of the three chunks around token i in round r.   (Mei et al. 2021, Eq. 8-9; derivation: README.md)
+
+    Args:
+        query: q, also the keys once normalised; any floating dtype and device.
+        value: v, of the same dtype as `query`, else both are promoted; under autocast both take its dtype.
+        plan: who meets whom, from `make_plan`.
+        backend: "reference" (the released formulation), "chunked" (same result, lean and fast) or "auto" ("chunked").
+
+    Returns:
+        the attended values, in the dtype computed in.
+
+    Raises:
+        ValueError: wrong rank or sizes, a plan for other tokens, an unknown backend.
+        TypeError: tensors that are not floating point.
+    """
+    check_choice("backend", backend, BACKENDS)
+    check_floating("query", query)
+    check_floating("value", value)
+    batch, _, n = plan.where.shape
+    check_shape("query", query, "b n e", b=batch, n=n)
+    check_shape("value", value, "b n d", b=batch, n=n)
+    device = query.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    else:
+        dtype = torch.promote_types(query.dtype, value.dtype)
+    with torch.autocast(device, enabled=False):
+        query, value = query.to(dtype), value.to(dtype)
+        match backend:
+            case "reference":
+                return reference.attend(query, value, plan)
+            case "chunked" | "auto":
+                return chunked.attend(query, value, plan)

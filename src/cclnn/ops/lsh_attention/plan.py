@@ -1,0 +1,75 @@
+"""Stage 1, shared by all backends: decide who meets whom. Integers only, no gradient."""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+
+from cclnn._checks import check_at_least, check_floating, check_shape
+from cclnn._typing import Float, Int, Tensor
+
+
+@dataclass(frozen=True)
+class LSHPlan:
+    """Which token sits in which slot, for every hash round.
+
+    slots:  b r s  token held by each slot; s = k*m, a whole number of chunks
+    where:  b r n  slot that holds each token (the copies that fill the last chunk are in no token's place)
+    chunk:  m      slots per chunk; a chunk attends to itself and its two neighbours, circularly
+    """
+
+    slots: Int[Tensor, "b r s"]
+    where: Int[Tensor, "b r n"]
+    chunk: int
+
+
+def hash_codes(embed: Float[Tensor, "b n e"], rotations: Float[Tensor, "e r half"]) -> Int[Tensor, "b r n"]:
+    """Spherical LSH: code = index of the signed axis, of 2*half, nearest to the token after a random rotation.
+
+    code = argmax over [p, -p],  p = embed . rotations; ties take the first index (NLSN, Mei et al. 2021, Sec. 3.2).
+    Quirk: always computed in float32 with autocast off, so that a token's bucket does not depend on the precision
+    of the layer around it.
+
+    Args:
+        embed: the match embedding, not normalised, any floating dtype.
+        rotations: half axes of each of the r rounds.
+
+    Returns:
+        int64 codes in [0, 2 half), without a per-round offset.
+    """
+    check_floating("embed", embed)
+    check_shape("embed", embed, "b n e")
+    check_shape("rotations", rotations, "e r half", e=embed.shape[-1])
+    with torch.no_grad(), torch.autocast(embed.device.type, enabled=False):
+        rounds, half = rotations.shape[1:]
+        axes = rearrange(rotations.float(), "e r half -> e (r half)")
+        projected = rearrange(embed.float() @ axes, "b n (r half) -> b n r half", r=rounds)
+        top, first = projected.max(dim=-1)
+        bottom, last = projected.min(dim=-1)
+        codes = torch.where(-bottom > top, last + half, first)  # on a tie [p, -p] puts the positive axis first
+        return rearrange(codes, "b n r -> b r n")
+
+
+def make_plan(codes: Int[Tensor, "b r n"], *, chunk_size: int) -> LSHPlan:
+    """Sort tokens by code, stably, and fill the last chunk by repeating the last tokens.
+
+    Quirks: the sort is stable (the released code's is not); with fewer tokens than `chunk_size` there is one chunk
+    of exactly those tokens (the released code crashes).
+
+    Args:
+        codes: bucket of each token in each round; any integers.
+        chunk_size: m, slots per chunk (144 in NLSN).
+    """
+    check_shape("codes", codes, "b r n")
+    check_at_least("chunk_size", chunk_size, 1)
+    return plan_from_order(codes.argsort(dim=-1, stable=True), chunk_size=chunk_size)
+
+
+def plan_from_order(order: Int[Tensor, "b r n"], *, chunk_size: int) -> LSHPlan:
+    """Plan of tokens already sorted by bucket: `order` is a permutation of 0..n-1 in each row."""
+    n = order.shape[-1]
+    chunk = min(chunk_size, n)
+    missing = -n % chunk
+    slots = torch.cat([order, order[..., n - missing :]], dim=-1)
+    places = torch.arange(n, device=order.device, dtype=order.dtype).expand_as(order)
+    return LSHPlan(slots=slots, where=torch.empty_like(order).scatter_(-1, order, places), chunk=chunk)
