@@ -10,12 +10,10 @@ so a run that was stopped and started again with the same command ends with the 
 
 import argparse
 import math
-import os
 import random
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -25,7 +23,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from cclnn.losses import CCLNNLoss
@@ -56,7 +54,7 @@ def main() -> None:
 
     model = lay_out(create_model(args.model, scale=args.scale)).to(device)
     assert isinstance(model, ResidualSR)  # lay_out returns what it was given
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema))
+    ema = AveragedModel(model, avg_fn=moving_average(args.ema))
     optimizer = torch.optim.Adam(model.parameters(), lr=args.lr, betas=(0.9, 0.999), eps=1e-8, fused=True)
     objective = CCLNNLoss(weight=args.weight, warmup=int(args.contrastive_after * args.steps))
     done = restore(args.out / "last.pt", model, ema, optimizer)
@@ -74,7 +72,7 @@ def main() -> None:
         if not torch.isfinite(loss):
             sys.exit(f"the loss became {loss.item()} at step {step}; the last good state is {args.out / 'last.pt'}")
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), args.clip)
         optimizer.step()
         ema.update_parameters(model)
@@ -83,7 +81,7 @@ def main() -> None:
         bar.update()
         last = step == args.steps or stop.requested
         if step % args.validate_every == 0 or last:
-            score = validate(ema.module, validation, device, dtype)
+            score = validate(averaged(ema), validation, device, dtype)
             tqdm.write(f"step {step}  loss {loss_sum / count:.5f}  contrastive {block_loss.item():.3f}  {score:.3f} dB")
             loss_sum, count = 0.0, 0
         if step % args.save_every == 0 or last:
@@ -92,7 +90,7 @@ def main() -> None:
         if stop.requested:
             sys.exit(f"stopped after step {step}; the same command goes on from there")
     bar.close()
-    ema.module.save_pretrained(args.out)
+    averaged(ema).save_pretrained(args.out)
     print(f"wrote {args.out}/model.safetensors: {score:.3f} dB on {len(validation)} held-out images", file=sys.stderr)
 
 
@@ -137,6 +135,21 @@ def schedule(step: int, steps: int, warmup: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Plain average of the first 1 / (1 - decay) weights, exponential from then on: no memory of the initial ones."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        return torch.lerp(averaged, current, max(1 - decay, 1 / (int(count) + 1)))
+
+    return average
+
+
+def averaged(ema: AveragedModel) -> ResidualSR:
+    """The network that holds the average."""
+    assert isinstance(ema.module, ResidualSR)  # it copies what it was given
+    return ema.module
+
+
 # --- data ---------------------------------------------------------------------------------------------------------
 
 
@@ -160,7 +173,9 @@ def read_pictures(folders: list[Path], *, least: int) -> list[Picture]:
     return pictures
 
 
-def batches(pictures: list[Picture], args: argparse.Namespace, *, first: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+def batches(
+    pictures: list[Picture], args: argparse.Namespace, *, first: int
+) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
     """Steps first..--steps, each with its (lr, hr) batch, prepared one ahead in a thread."""
     areas = np.array([picture.shape[0] * picture.shape[1] for picture in pictures], dtype=np.float64)
     chances = areas / areas.sum()
@@ -182,7 +197,7 @@ def make_batch(
     for index in rng.choice(len(pictures), size=args.batch, p=chances):
         candidates = [random_crop(pictures[index], side, rng) for _ in range(args.candidates)]
         crop = max(candidates, key=detail)
-        crop = np.rot90(crop, k=rng.integers(4))
+        crop = np.rot90(crop, k=int(rng.integers(4)))
         crops.append(crop[:, ::-1] if rng.integers(2) else crop)
     hr = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
     lr = imresize(hr, 1 / args.scale)
@@ -238,15 +253,9 @@ def save(path: Path, model: ResidualSR, ema: AveragedModel, optimizer: torch.opt
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all(),
     }
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    temporary = path.with_suffix(".partial")
+    torch.save(state, temporary)
+    temporary.replace(path)
 
 
 def restore(path: Path, model: ResidualSR, ema: AveragedModel, optimizer: torch.optim.Optimizer) -> int:
@@ -273,7 +282,7 @@ class StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

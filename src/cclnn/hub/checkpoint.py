@@ -2,8 +2,6 @@
 
 import json
 import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from cclnn._checks import check_choice
+from cclnn._files import write_atomically
 from cclnn._typing import Tensor
 from cclnn._version import __version__
 from cclnn.models._registry import ARCHITECTURES
 from cclnn.models._skeleton import ResidualSR
 
 SCHEMA = 1
+HEADER = "cclnn"  # the one key of the safetensors metadata: the order of several is random
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 STORED = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -43,7 +43,9 @@ def write_file(model: ResidualSR, path: str | os.PathLike[str], *, dtype: torch.
     """Store the model's weights as `dtype` (float32, bfloat16 or float16) in one safetensors file, atomically."""
     check_choice("dtype", dtype, STORED)
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
-    header = {"cclnn": __version__, "config": json.dumps(describe(model)), "format": "pt"}
+    header = {
+        HEADER: json.dumps({"version": __version__, **describe(model)})
+    }  # one key: the order of several is random
     write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata=header))
 
 
@@ -58,9 +60,13 @@ def read_file(path: str | os.PathLike[str]) -> ResidualSR:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except SafetensorError as error:
         raise ValueError(f"{str(path)!r} is not a readable safetensors file: {error}.") from error
-    if "config" not in header:
-        raise ValueError(f"{str(path)!r} holds no cclnn configuration in its header; was it written by cclnn?")
-    model = build(json.loads(header["config"]), str(path))
+    try:
+        description = json.loads(header[HEADER])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{str(path)!r} holds no cclnn configuration in its header; was it written by cclnn?"
+        ) from error
+    model = build(description, str(path))
     load_strictly(model, tensors, str(path))
     return model.eval()
 
@@ -87,18 +93,3 @@ def save_pretrained(model: ResidualSR, folder: str | os.PathLike[str], *, dtype:
     write_file(model, folder / WEIGHTS, dtype=dtype)
     text = json.dumps(describe(model), indent=2) + "\n"
     write_atomically(folder / CONFIG, lambda temporary: temporary.write_text(text))
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path in the same folder, then rename: `path` is whole or untouched."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp gives 0600
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -96,6 +96,6 @@ class NonLocalSparseAttention(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "NonLocalSparseAttention":
         """Move or cast the layer; the rotations follow the device but stay float32, whatever the layer's dtype."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.rotations = self._seeded_rotations().to(self.rotations.device)
         return self

@@ -24,4 +24,5 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
-        return x + self.res_scale * self.conv2(self.conv1(x).relu())
+        branch: Tensor = self.conv2(self.conv1(x).relu())
+        return x + self.res_scale * branch

@@ -38,5 +38,5 @@ class Upsampler(nn.Sequential):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
         check_shape("x", x, "b c h w", c=self.channels)
-        out: Tensor = super().forward(x)
+        out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # torch does not annotate it
         return out

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -11,6 +11,9 @@ from cclnn._checks import check_at_least, check_shape
 from cclnn._typing import Float, Tensor
 from cclnn.layers.mean_shift import MeanShift
 from cclnn.layers.upsampler import Upsampler, check_scale
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ResidualSR(nn.Module):
@@ -64,8 +67,19 @@ class ResidualSR(nn.Module):
             deep = block(deep)
         return self.reconstruct(features + deep).to(x.dtype)
 
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str]) -> "Self":
+        """`cclnn.load(source)`, which must hold a model of this class."""
+        from cclnn.hub.pretrained import load  # the hub imports the models; only these two methods look back
+
+        model = load(source)
+        if not isinstance(model, cls):
+            held = type(model).__name__
+            raise ValueError(f"`source`={str(source)!r} holds a model of class {held}, not {cls.__name__}.")
+        return model
+
     def save_pretrained(self, folder: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
         """Write `config.json` and `model.safetensors` (stored as `dtype`) into `folder`; see `cclnn.load`."""
-        from cclnn.hub import checkpoint  # the hub imports the models; only this method looks back
+        from cclnn.hub import checkpoint
 
         checkpoint.save_pretrained(self, folder, dtype=dtype)

@@ -25,7 +25,7 @@ WORKSPACE = 2**20
 
 def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) -> Float[Tensor, "b n d"]:
     """Same result as reference.attend."""
-    out: Tensor = _Attend.apply(q, v, plan)  # type: ignore[no-untyped-call]  # torch does not annotate apply
+    out: Tensor = _Attend.apply(q, v, plan)  # type: ignore[no-untyped-call]  # torch does not annotate it
     return out
 
 
@@ -38,7 +38,7 @@ class _Attend(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch does not annotate it
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         q, v, slots, where, out, mass = ctx.saved_tensors
         with torch.autocast(q.device.type, enabled=False):
@@ -61,7 +61,8 @@ def _forward(q: Tensor, v: Tensor, plan: LSHPlan) -> tuple[Float[Tensor, "b n d"
         out, out_mass = line.untake(rows_out).to(_wide(v.dtype)), line.untake(rows_mass)
         total = out if total is None else total.add_(out)
         mass = out_mass if mass is None else mass.add_(out_mass)
-    assert total is not None and mass is not None  # a plan has at least one round
+    assert total is not None  # a plan has at least one round
+    assert mass is not None
     return total.div_(mass).to(v.dtype), mass
 
 

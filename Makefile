@@ -1,0 +1,49 @@
+# make demo  upscales a photograph with the bundled model;  make test  passes the tests. Both start from nothing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
+DEMO := examples/images/chelsea
+
+.PHONY: demo test annotated lint format types docs examples clean
+
+demo: .venv/demo
+	$(BIN)/cclnn upscale $(DEMO).png -o $(DEMO)_x2.png --overwrite
+
+test: .venv/dev
+	$(BIN)/pytest
+
+annotated: .venv/dev  # the same tests with every shape annotation checked
+	$(BIN)/pytest --jaxtyping-packages=cclnn,beartype.beartype
+
+lint: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: .venv/dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: .venv/dev
+	$(BIN)/mypy
+
+docs: .venv/dev
+	$(BIN)/mkdocs build --strict --quiet --site-dir site
+
+examples: .venv/dev
+	$(BIN)/python examples/use_block.py
+	$(BIN)/python examples/upscale_image.py $(DEMO).png $(DEMO)_x2.png
+	$(BIN)/python examples/compare.py $(DEMO).png /tmp/cclnn-comparison.png
+
+.venv/demo: pyproject.toml .ci/constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) -e ".[cli]"
+	touch $@
+
+.venv/dev: pyproject.toml .ci/constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) -e ".[dev]"
+	touch $@ .venv/demo
+
+clean:
+	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis $(DEMO)_x2.png

@@ -1,0 +1,5 @@
+"""`python -m cclnn.cli` is the `cclnn` command."""
+
+from cclnn.cli import main
+
+main()

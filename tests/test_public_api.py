@@ -1,0 +1,85 @@
+"""The names people import, and what importing costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import cclnn
+
+TOP = {
+    *("CCLNN", "EDSR", "NLSN", "CCLNBlock", "ChannelAttention", "ChannelContrastiveAttention", "MeanShift"),
+    *("NonLocalSparseAttention", "PixelAttention", "ResBlock", "Upsampler", "Upscaler", "__version__"),
+    *("convert_official", "create_model", "hub", "layers", "list_models", "list_pretrained", "load", "losses"),
+    *("metrics", "models", "ops", "upscale"),
+}
+MODULES = {
+    "layers": {
+        *("PixelAttention", "ChannelAttention", "ChannelContrastiveAttention", "NonLocalSparseAttention"),
+        *("ResBlock", "CCLNBlock", "Upsampler", "MeanShift"),
+    },
+    "losses": {
+        *("channel_contrastive_loss", "channel_sparsity_loss", "ChannelContrastiveLoss", "ChannelSparsityLoss"),
+        "CCLNNLoss",
+    },
+    "models": {"CCLNN", "EDSR", "NLSN", "create_model", "list_models"},
+    "ops": {"LSHPlan", "hash_codes", "make_plan", "lsh_attention", "imresize", "rgb_to_y"},
+    "metrics": {"psnr", "ssim"},
+    "hub": {"convert_official", "list_pretrained", "load"},
+}
+EXTRAS = ("PIL", "click", "tqdm", "jaxtyping", "beartype", "skimage", "scipy", "torchvision")
+MODELS = ["cclnn", "cclnn-l", "cclnn-t", "edsr", "edsr-baseline", "edsr-l", "nlsn", "nlsn-l"]
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_top_level_names():
+    assert set(cclnn.__all__) == TOP
+    assert set(dir(cclnn)) == TOP
+    assert all(getattr(cclnn, name) is not None for name in TOP)
+    with pytest.raises(AttributeError, match="module 'cclnn' has no attribute 'CCLN'"):
+        cclnn.CCLN  # noqa: B018
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_names(module):
+    assert set(getattr(cclnn, module).__all__) == MODULES[module]
+
+
+def test_model_names():
+    assert cclnn.list_models() == MODELS
+
+
+def test_upscale_stays_a_function_whatever_is_imported_first():
+    code = "from cclnn.upscaler import Upscaler; import cclnn; assert callable(cclnn.upscale), cclnn.upscale"
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_everything_but_files_works_without_the_extras():
+    blocked = f"import sys; [sys.modules.__setitem__(name, None) for name in {EXTRAS}]; "
+    done = run(blocked + "import cclnn; [getattr(cclnn, name) for name in cclnn.__all__]; cclnn.load('cclnn-t-x2')")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("statement", ["import cclnn", "from cclnn import CCLNBlock", "import cclnn.upscaler"])
+def test_importing_loads_no_extra(statement):
+    """Beyond what torch itself loads where it finds it (tqdm), and jaxtyping, the annotations of developers."""
+    extras = set(EXTRAS) - {"jaxtyping"}
+    done = run(
+        f"import sys, torch; before = set(sys.modules); {statement}; print({extras} & (set(sys.modules) - before))"
+    )
+    assert done.stdout == "set()\n", done.stderr
+
+
+def test_importing_the_package_does_not_import_torch():
+    done = run("import sys, cclnn; print('torch' in sys.modules)")
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_command_names_the_extra_it_lacks():
+    done = run("import sys; sys.modules['click'] = None; from cclnn.cli import main; main()")
+    assert done.returncode == 1
+    assert 'the cclnn command needs click: pip install "cclnn[cli]"' in done.stderr
