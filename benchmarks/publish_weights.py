@@ -20,7 +20,7 @@ import cclnn
 from cclnn._files import write_atomically
 from cclnn.hub import checkpoint
 from cclnn.metrics import psnr, ssim
-from cclnn.models._skeleton import ResidualSR
+from cclnn.models import SRModel
 from cclnn.ops import imresize
 
 WEIGHTS = Path(cclnn.__file__).parent / "weights"
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def evaluate(model: ResidualSR, folder: Path) -> dict[str, float]:
+def evaluate(model: SRModel, folder: Path) -> dict[str, float]:
     """Mean PSNR and SSIM over a folder of HR images."""
     scale, scores = model.scale, []
     for path in sorted(folder.glob("*.png")):

@@ -28,8 +28,7 @@ from tqdm import tqdm
 
 from cclnn.losses import CCLNNLoss
 from cclnn.metrics import psnr
-from cclnn.models import CCLNN, create_model, list_models
-from cclnn.models._skeleton import ResidualSR
+from cclnn.models import CCLNN, SRModel, create_model, list_models
 from cclnn.ops import imresize
 from cclnn.precision import PRECISIONS, autocast, choose_dtype, keep_freed_memory, lay_out
 
@@ -53,7 +52,7 @@ def main() -> None:
     print(f"{len(training)} training images, {len(validation)} for validation; {device}, {dtype}", file=sys.stderr)
 
     model = lay_out(create_model(args.model, scale=args.scale)).to(device)
-    assert isinstance(model, ResidualSR)  # lay_out returns what it was given
+    assert isinstance(model, SRModel)  # lay_out returns what it was given
     ema = AveragedModel(model, avg_fn=moving_average(args.ema))
     optimizer = torch.optim.Adam(model.parameters(), lr=args.lr, betas=(0.9, 0.999), eps=1e-8, fused=True)
     objective = CCLNNLoss(weight=args.weight, warmup=int(args.contrastive_after * args.steps))
@@ -119,7 +118,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(model: ResidualSR, x: Tensor) -> tuple[Tensor, Tensor]:
+def run(model: SRModel, x: Tensor) -> tuple[Tensor, Tensor]:
     """Image and block loss; networks without CCLN blocks have none."""
     if isinstance(model, CCLNN):
         sr, block_loss = model(x, return_loss=True)
@@ -144,9 +143,9 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Ten
     return average
 
 
-def averaged(ema: AveragedModel) -> ResidualSR:
+def averaged(ema: AveragedModel) -> SRModel:
     """The network that holds the average."""
-    assert isinstance(ema.module, ResidualSR)  # it copies what it was given
+    assert isinstance(ema.module, SRModel)  # it copies what it was given
     return ema.module
 
 
@@ -224,7 +223,7 @@ def centre_crop(picture: Picture, scale: int) -> Picture:
 
 
 @torch.no_grad()
-def validate(model: ResidualSR, pictures: list[Picture], device: torch.device, dtype: torch.dtype) -> float:
+def validate(model: SRModel, pictures: list[Picture], device: torch.device, dtype: torch.dtype) -> float:
     """Mean PSNR on Y, `scale` pixels shaved."""
     training = model.training
     model.eval()
@@ -242,7 +241,7 @@ def validate(model: ResidualSR, pictures: list[Picture], device: torch.device, d
 # --- state --------------------------------------------------------------------------------------------------------
 
 
-def save(path: Path, model: ResidualSR, ema: AveragedModel, optimizer: torch.optim.Optimizer, step: int) -> None:
+def save(path: Path, model: SRModel, ema: AveragedModel, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Everything the run depends on, written beside `path` and renamed."""
     state = {
         "step": step,
@@ -258,7 +257,7 @@ def save(path: Path, model: ResidualSR, ema: AveragedModel, optimizer: torch.opt
     temporary.replace(path)
 
 
-def restore(path: Path, model: ResidualSR, ema: AveragedModel, optimizer: torch.optim.Optimizer) -> int:
+def restore(path: Path, model: SRModel, ema: AveragedModel, optimizer: torch.optim.Optimizer) -> int:
     """The step reached by an earlier run in the same folder, whose state is taken over; 0 if there is none."""
     if not path.exists():
         return 0

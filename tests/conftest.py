@@ -9,6 +9,19 @@ import torch
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic algorithms on a GPU need it
 
+
+def annotations_are_checked(config):
+    return bool(config.getoption("jaxtyping_packages", default=None))
+
+
+def pytest_configure(config):
+    """Let beartype take an int where a float is annotated, as PEP 484 and mypy do."""
+    if annotations_are_checked(config):
+        import beartype
+
+        beartype.beartype = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
+
+
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
 
@@ -40,14 +53,17 @@ def uninitialised_memory_is_nan():
 @pytest.fixture
 def rejects(request):
     """`with rejects("text"):` a ValueError that says so; under --jaxtyping-packages the annotation may object first."""
-    annotated = bool(request.config.getoption("jaxtyping_packages", default=None))
+    errors = ()
+    if annotations_are_checked(request.config):
+        import jaxtyping
+
+        errors = (jaxtyping.TypeCheckError,)
 
     @contextmanager
     def check(match, error=ValueError):
-        allowed = (error, __import__("jaxtyping").TypeCheckError) if annotated else (error,)
-        with pytest.raises(allowed) as caught:
+        with pytest.raises((error, *errors)) as caught:
             yield
-        if not annotated or type(caught.value) is error:
+        if not isinstance(caught.value, errors):
             assert re.search(match, str(caught.value)), f"{match!r} is not in {str(caught.value)!r}"
 
     return check

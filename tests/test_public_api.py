@@ -22,7 +22,7 @@ MODULES = {
         *("channel_contrastive_loss", "channel_sparsity_loss", "ChannelContrastiveLoss", "ChannelSparsityLoss"),
         "CCLNNLoss",
     },
-    "models": {"CCLNN", "EDSR", "NLSN", "create_model", "list_models"},
+    "models": {"CCLNN", "EDSR", "NLSN", "SRModel", "create_model", "list_models"},
     "ops": {"LSHPlan", "hash_codes", "make_plan", "lsh_attention", "imresize", "rgb_to_y"},
     "metrics": {"psnr", "ssim"},
     "hub": {"convert_official", "list_pretrained", "load"},

@@ -13,8 +13,8 @@ from cclnn._checks import check_choice
 from cclnn._files import write_atomically
 from cclnn._typing import Tensor
 from cclnn._version import __version__
+from cclnn.models._base import SRModel
 from cclnn.models._registry import ARCHITECTURES
-from cclnn.models._skeleton import ResidualSR
 
 SCHEMA = 1
 HEADER = "cclnn"  # the one key of the safetensors metadata: the order of several is random
@@ -22,12 +22,12 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 STORED = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def describe(model: ResidualSR) -> dict[str, Any]:
+def describe(model: SRModel) -> dict[str, Any]:
     """What config.json holds: schema version, architecture, constructor arguments."""
     return {"schema": SCHEMA, "architecture": type(model).__name__, "arguments": model.config}
 
 
-def build(description: dict[str, Any], source: str) -> ResidualSR:
+def build(description: dict[str, Any], source: str) -> SRModel:
     """A model with random weights from what `describe` gave; `source` is named in errors."""
     if description.get("schema") != SCHEMA:
         raise ValueError(f"{source}: schema must be {SCHEMA}, got {description.get('schema')!r}. Is cclnn up to date?")
@@ -39,7 +39,7 @@ def build(description: dict[str, Any], source: str) -> ResidualSR:
         raise ValueError(f"{source}: `arguments` do not fit {name}: {error}.") from error
 
 
-def write_file(model: ResidualSR, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
+def write_file(model: SRModel, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
     """Store the model's weights as `dtype` (float32, bfloat16 or float16) in one safetensors file, atomically."""
     check_choice("dtype", dtype, STORED)
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
@@ -49,7 +49,7 @@ def write_file(model: ResidualSR, path: str | os.PathLike[str], *, dtype: torch.
     write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata=header))
 
 
-def read_file(path: str | os.PathLike[str]) -> ResidualSR:
+def read_file(path: str | os.PathLike[str]) -> SRModel:
     """The model that `write_file` stored: float32, in eval mode; every key and shape must match."""
     path = Path(path)
     if not path.is_file():
@@ -71,7 +71,7 @@ def read_file(path: str | os.PathLike[str]) -> ResidualSR:
     return model.eval()
 
 
-def load_strictly(model: ResidualSR, tensors: dict[str, Tensor], source: str) -> None:
+def load_strictly(model: SRModel, tensors: dict[str, Tensor], source: str) -> None:
     """Copy `tensors` into the model; a missing, unexpected or misshapen one is an error that lists them all."""
     own = model.state_dict()
     problems = [f"missing {name}" for name in own.keys() - tensors.keys()]
@@ -86,7 +86,7 @@ def load_strictly(model: ResidualSR, tensors: dict[str, Tensor], source: str) ->
     model.load_state_dict(tensors)
 
 
-def save_pretrained(model: ResidualSR, folder: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
+def save_pretrained(model: SRModel, folder: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
     """Write config.json and model.safetensors into `folder` (made if need be), each atomically."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

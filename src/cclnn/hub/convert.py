@@ -7,28 +7,28 @@ from typing import Any
 from cclnn._typing import Tensor
 from cclnn.hub.checkpoint import load_strictly
 from cclnn.layers.mean_shift import DIV2K_MEAN
+from cclnn.models._base import SRModel
 from cclnn.models._registry import MODELS, check_model_name
-from cclnn.models._skeleton import ResidualSR
 
-# (official key, ours), tried in order; {} stands for "weight" or "bias" at the end, N for a block's index.
+# (official module, ours); "weight" or "bias" follows.
 RULES = [
-    (r"(sub_mean|add_mean)\.{}", r"\1.{}"),
-    (r"head\.0\.{}", r"head.{}"),
-    (r"tail\.(0\.[02]|1)\.{}", r"tail.\1.{}"),
-    (r"body\.N\.{}", r"body.\1.{}"),
-    (r"body\.N\.body\.0\.{}", r"body.\1.conv1.{}"),
-    (r"body\.N\.body\.2\.{}", r"body.\1.conv2.{}"),
-    (r"body\.N\.(conv_match|conv_assembly)\.0\.{}", r"body.\1.\2.{}"),
-    (r"body\.N\.pa\.conv\.{}", r"body.\1.pixel_attention.conv.{}"),
-    (r"body\.N\.nlsa\.(conv_match|conv_assembly)\.0\.{}", r"body.\1.nonlocal_attention.\2.{}"),
-    (r"body\.N\.cca\.conv_du\.0\.{}", r"body.\1.channel_attention.squeeze.{}"),
-    (r"body\.N\.cca\.conv_du\.2\.{}", r"body.\1.channel_attention.excite.{}"),
-    (r"body\.N\.res\.body\.0\.{}", r"body.\1.residual.conv1.{}"),
-    (r"body\.N\.res\.body\.2\.{}", r"body.\1.residual.conv2.{}"),
+    (r"(sub_mean|add_mean)", r"\1"),
+    (r"head\.0", r"head"),
+    (r"tail\.(0\.\d+|1)", r"tail.\1"),
+    (r"body\.(\d+)", r"body.\1"),
+    (r"body\.(\d+)\.body\.0", r"body.\1.conv1"),
+    (r"body\.(\d+)\.body\.2", r"body.\1.conv2"),
+    (r"body\.(\d+)\.(conv_match|conv_assembly)\.0", r"body.\1.\2"),
+    (r"body\.(\d+)\.pa\.conv", r"body.\1.pixel_attention.conv"),
+    (r"body\.(\d+)\.nlsa\.(conv_match|conv_assembly)\.0", r"body.\1.nonlocal_attention.\2"),
+    (r"body\.(\d+)\.cca\.conv_du\.0", r"body.\1.channel_attention.squeeze"),
+    (r"body\.(\d+)\.cca\.conv_du\.2", r"body.\1.channel_attention.excite"),
+    (r"body\.(\d+)\.res\.body\.0", r"body.\1.residual.conv1"),
+    (r"body\.(\d+)\.res\.body\.2", r"body.\1.residual.conv2"),
 ]
 
 
-def convert_official(architecture: str, state_dict: Mapping[str, Tensor], **arguments: Any) -> ResidualSR:
+def convert_official(architecture: str, state_dict: Mapping[str, Tensor], **arguments: Any) -> SRModel:
     """The model that a released checkpoint describes, in eval mode, with its weights; strict.
 
     Scale, channels, number of residual blocks, reductions and rgb_range are read off the tensors. What no tensor
@@ -54,12 +54,10 @@ def convert_official(architecture: str, state_dict: Mapping[str, Tensor], **argu
 
 def rename(key: str) -> str:
     """Our name for an official key."""
+    module, _, kind = key.rpartition(".")
     for official, ours in RULES:
-        stem, _, kind = key.rpartition(".")
-        if kind in ("weight", "bias"):
-            pattern = official.replace(r"\.{}", "").replace("N", r"(\d+)")
-            if re.fullmatch(pattern, stem):
-                return re.sub(pattern, ours.replace(".{}", ""), stem) + "." + kind
+        if kind in ("weight", "bias") and (match := re.fullmatch(official, module)):
+            return f"{match.expand(ours)}.{kind}"
     raise ValueError(f"`state_dict` holds {key!r}, which no rule of cclnn.hub.convert renames.")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cclnn.hub import checkpoint
-from cclnn.models._skeleton import ResidualSR
+from cclnn.models._base import SRModel
 
 
 def list_pretrained() -> list[str]:
@@ -18,7 +18,7 @@ def list_pretrained() -> list[str]:
     return sorted(manifest())
 
 
-def load(source: str | os.PathLike[str]) -> ResidualSR:
+def load(source: str | os.PathLike[str]) -> SRModel:
     """A model with its trained weights, float32 on the CPU, in eval mode.
 
     Args:
@@ -51,7 +51,7 @@ def manifest() -> dict[str, Any]:
     return entries
 
 
-def _load_bundled(name: str) -> ResidualSR:
+def _load_bundled(name: str) -> SRModel:
     entry = manifest()[name]
     with resources.as_file(resources.files("cclnn.weights").joinpath(entry["file"])) as path:
         found = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import nn
 
 from cclnn._checks import check_choice, check_shape
@@ -40,7 +41,7 @@ class CCLNBlock(nn.Module):
         backend: of `cclnn.ops.lsh_attention`.
 
     Returns:
-        `(y, loss)`: features like x, and a 0-dim tensor (zero where there is no loss).
+        `(y, loss)`: features like x, and a 0-dim tensor, float32 or wider (zero where there is no loss).
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class CCLNBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
         check_shape("x", x, "b c h w", c=self.channels)
         if self.branch == "nonlocal":
-            return self.nonlocal_attention(self.pixel_attention(x)), x.new_zeros(())
+            return self.nonlocal_attention(self.pixel_attention(x)), x.new_zeros((), dtype=torch.float32)
         weighted, loss = self._weigh(x)
         local = self.residual(weighted)
         if self.branch == "local":
@@ -97,5 +98,7 @@ class CCLNBlock(nn.Module):
             weighted, loss = self.channel_attention(x)
             return weighted, loss
         weights = self.channel_attention.weights(x)
-        loss = channel_sparsity_loss(weights.flatten(1)) if self.sparsity == "l1" else x.new_zeros(())
+        loss = (
+            channel_sparsity_loss(weights.flatten(1)) if self.sparsity == "l1" else x.new_zeros((), dtype=torch.float32)
+        )
         return x * weights, loss

@@ -8,7 +8,7 @@ from cclnn.losses.contrastive import channel_contrastive_loss, check_ratio
 
 
 class ChannelAttention(nn.Module):
-    """CA(x) = x * W,  W = sigmoid(excite(relu(squeeze(mean of x over pixels)))).   (Zhang et al. 2018, Eq. 9-11)
+    """CA(x) = x * W,  W = sigmoid(excite(relu(squeeze(mean of x over pixels)))).   (Zhang et al. 2018, Sec. 3.3)
 
     Args:
         channels: c, the number of feature channels.

@@ -14,10 +14,10 @@ MAX_BUCKETS = 128
 
 
 class NonLocalSparseAttention(nn.Module):
-    """NLSA(x) = x + res_scale * A(x): every pixel attends to the pixels whose features fall into nearby hash buckets.
+    """NLSA(x) = x + res_scale * A(x): every pixel attends to its neighbours in the order of hash buckets.
 
-    q = conv_match(x) (3x3), v = conv_assembly(x) (1x1), A = lsh_attention(q, v) over `n_hashes` rounds of spherical
-    LSH into min(even(h w // chunk_size), 128) buckets, sorted and cut into chunks.   (Mei et al. 2021, Eq. 6-9)
+    q = conv_match(x) (3x3), v = conv_assembly(x) (1x1), A = lsh_attention(q, v) over `n_hashes` rounds of spherical LSH
+    into max(2, min(even(h w // chunk_size), 128)) buckets, sorted and cut into chunks.   (Mei et al. 2021, Sec. 3)
 
     Works for any h, w >= 1. Evaluation is deterministic: the rotations are drawn once on the CPU from `seed`, so every
     call and every device uses the same ones; training draws new ones from torch's default generator in each call.
@@ -74,6 +74,10 @@ class NonLocalSparseAttention(nn.Module):
         half = self.n_buckets(height * width) // 2
         if rotations is None:
             rotations = self._drawn_rotations(half, x.device) if self.training else self.rotations
+        elif rotations.shape[-1] < half:
+            raise ValueError(
+                f"`rotations` must have at least {half} axes for {height} x {width} pixels, got {rotations.shape[-1]}."
+            )
         query = rearrange(self.conv_match(x), "b e h w -> b (h w) e")
         value = rearrange(self.conv_assembly(x), "b c h w -> b (h w) c")
         codes = hash_codes(query.detach(), rotations[..., :half])
@@ -96,6 +100,7 @@ class NonLocalSparseAttention(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "NonLocalSparseAttention":
         """Move or cast the layer; the rotations follow the device but stay float32, whatever the layer's dtype."""
+        drawn = self.rotations
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch does not annotate it
-        self.rotations = self._seeded_rotations().to(self.rotations.device)
+        self.rotations = (self._seeded_rotations() if drawn.is_meta else drawn).to(self.rotations.device)
         return self

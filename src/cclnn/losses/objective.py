@@ -1,5 +1,6 @@
 """What CCLNN is trained on: reconstruction first, then the blocks' losses too (Liu et al. 2024)."""
 
+import torch
 from torch import nn
 from torch.nn import functional as F
 
@@ -43,4 +44,5 @@ class CCLNNLoss(nn.Module):
         if sr.shape != hr.shape:
             raise ValueError(f"`sr` and `hr` must have the same shape, got {tuple(sr.shape)} and {tuple(hr.shape)}.")
         weight = self.weight if epoch > self.warmup else 0.0  # 0 keeps every parameter in the graph, as DDP wants
-        return F.l1_loss(sr.float(), hr.float()) + weight * block_loss
+        dtype = torch.promote_types(sr.dtype, torch.float32)
+        return F.l1_loss(sr.to(dtype), hr.to(dtype)) + weight * block_loss

@@ -46,7 +46,7 @@ def ssim(
     """Structural similarity of each image, 1 where they are equal (Wang et al. 2004, Eq. 13), as MATLAB's ssim.m:
     Gaussian window 11x11, sigma 1.5, valid region, C1 = 0.01^2, C2 = 0.03^2 (white is 1). Computed in float64.
 
-    Args: as `psnr`. After shaving, images must be 11 pixels or more per side.
+    Arguments as `psnr`. After shaving, images must be 11 pixels or more per side.
     """
     sr, hr = _prepare(sr, hr, border, channel, rounded)
     if min(sr.shape[2:]) < WINDOW:

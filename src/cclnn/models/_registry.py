@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cclnn._checks import check_choice
-from cclnn.models._skeleton import ResidualSR
+from cclnn.models._base import SRModel
 from cclnn.models.cclnn import CCLNN
 from cclnn.models.edsr import EDSR
 from cclnn.models.nlsn import NLSN
@@ -15,7 +15,7 @@ from cclnn.models.nlsn import NLSN
 class Entry:
     """An architecture, the arguments that make it this model, the scales it was designed for."""
 
-    architecture: type[ResidualSR]
+    architecture: type[SRModel]
     arguments: dict[str, Any] = field(default_factory=dict)
     scales: tuple[int, ...] = (2, 3, 4, 8)
 
@@ -34,7 +34,7 @@ MODELS: dict[str, Entry] = {
     "nlsn-l": Entry(NLSN, LIGHT),
 }
 
-ARCHITECTURES: dict[str, type[ResidualSR]] = {"CCLNN": CCLNN, "EDSR": EDSR, "NLSN": NLSN}
+ARCHITECTURES: dict[str, type[SRModel]] = {"CCLNN": CCLNN, "EDSR": EDSR, "NLSN": NLSN}
 
 
 def list_models() -> list[str]:
@@ -42,7 +42,7 @@ def list_models() -> list[str]:
     return sorted(MODELS)
 
 
-def create_model(name: str, *, scale: int = 2, **arguments: Any) -> ResidualSR:
+def create_model(name: str, *, scale: int = 2, **arguments: Any) -> SRModel:
     """A model with random weights and the paper's defaults.
 
     Args:

@@ -1,22 +1,18 @@
 """The residual trunk that EDSR, NLSN and CCLNN share: mean shift, head, body with a long skip, sub-pixel tail."""
 
-import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
 from torch import nn
 
 from cclnn._checks import check_at_least, check_shape
 from cclnn._typing import Float, Tensor
 from cclnn.layers.mean_shift import MeanShift
 from cclnn.layers.upsampler import Upsampler, check_scale
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from cclnn.models._base import SRModel
 
 
-class ResidualSR(nn.Module):
+class ResidualSR(SRModel):
     """sr = tail(f + body(f)) + mean,  f = head(x - mean): the trunk of EDSR.   (Lim et al. 2017, Fig. 3)
 
     `body` holds the blocks in order and a last 3x3 convolution. Every architecture fills it with its own blocks and
@@ -30,18 +26,14 @@ class ResidualSR(nn.Module):
         config: the architecture's own constructor arguments, JSON-able.
     """
 
-    config: dict[str, Any]
-
     def __init__(
         self, scale: int, *, channels: int, blocks: Iterable[nn.Module], rgb_range: float, config: dict[str, Any]
     ) -> None:
-        super().__init__()
         check_scale(scale)
         check_at_least("channels", channels, 1)
         if not rgb_range > 0:
             raise ValueError(f"`rgb_range` must be positive, got {rgb_range}.")
-        self.config = config
-        self.scale = scale
+        super().__init__(scale, config)
         self.rgb_range = rgb_range
         self.sub_mean = MeanShift(rgb_range, sign=-1)
         self.head = nn.Conv2d(3, channels, 3, padding=1)
@@ -66,20 +58,3 @@ class ResidualSR(nn.Module):
         for block in self.body:
             deep = block(deep)
         return self.reconstruct(features + deep).to(x.dtype)
-
-    @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str]) -> "Self":
-        """`cclnn.load(source)`, which must hold a model of this class."""
-        from cclnn.hub.pretrained import load  # the hub imports the models; only these two methods look back
-
-        model = load(source)
-        if not isinstance(model, cls):
-            held = type(model).__name__
-            raise ValueError(f"`source`={str(source)!r} holds a model of class {held}, not {cls.__name__}.")
-        return model
-
-    def save_pretrained(self, folder: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
-        """Write `config.json` and `model.safetensors` (stored as `dtype`) into `folder`; see `cclnn.load`."""
-        from cclnn.hub import checkpoint
-
-        checkpoint.save_pretrained(self, folder, dtype=dtype)

@@ -76,6 +76,11 @@ def _resize_axis(x: Tensor, axis: int, weights: Float[Tensor, "out p"], sources:
 @lru_cache(maxsize=64)
 def _taps(length: int, target: int, ratio: float, antialias: bool, border: Border) -> tuple[Tensor, Tensor]:
     """Weight and source pixel of every tap of every output pixel, (target, p) each, taps that are zero dropped."""
+    with torch.inference_mode(mode=False), torch.device("cpu"):  # what is kept must serve any later call
+        return _compute_taps(length, target, ratio, antialias, border)
+
+
+def _compute_taps(length: int, target: int, ratio: float, antialias: bool, border: Border) -> tuple[Tensor, Tensor]:
     shrink = min(ratio, 1.0) if antialias else 1.0
     p = math.ceil(4 / shrink) + 2
     centre = (torch.arange(target, dtype=torch.float64) + 0.5) / ratio - 0.5

@@ -10,7 +10,7 @@ import torch
 from cclnn._checks import check_at_least
 from cclnn.hub.pretrained import load
 from cclnn.image.arrays import open_image
-from cclnn.models._skeleton import ResidualSR
+from cclnn.models._base import SRModel
 from cclnn.precision import Precision, autocast, choose_dtype, lay_out
 from cclnn.upscaler.tiles import Span, tiles
 
@@ -38,7 +38,7 @@ class Upscaler:
 
     def __init__(
         self,
-        model: str | ResidualSR = "cclnn-t-x2",
+        model: str | SRModel = "cclnn-t-x2",
         *,
         tile: int | Literal["auto", "none"] = "auto",
         overlap: int = 16,
@@ -54,7 +54,7 @@ class Upscaler:
         self.overlap = overlap
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.dtype = choose_dtype(precision, self.device)
-        network = copy.deepcopy(model) if isinstance(model, ResidualSR) else load(model)
+        network = copy.deepcopy(model) if isinstance(model, SRModel) else load(model)
         self.model = network.eval().to(self.device)
         lay_out(self.model)
 
@@ -94,7 +94,7 @@ class Upscaler:
 
 def upscale(
     image: ImageT,
-    model: str | ResidualSR = "cclnn-t-x2",
+    model: str | SRModel = "cclnn-t-x2",
     *,
     tile: int | Literal["auto", "none"] = "auto",
     precision: Precision = "auto",

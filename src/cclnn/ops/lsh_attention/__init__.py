@@ -19,7 +19,7 @@ def lsh_attention(
     query: Float[Tensor, "b n e"], value: Float[Tensor, "b n d"], plan: LSHPlan, *, backend: Backend = "auto"
 ) -> Float[Tensor, "b n d"]:
     """out_i = sum_rj exp(q_i . k_j) v_j / sum_rj exp(q_i . k_j),  k_j = q_j / max(|q_j|, 5e-5), over rounds r and
-    the tokens j of the three chunks around token i in round r.   (Mei et al. 2021, Eq. 8-9; derivation: README.md)
+    the tokens j of the three chunks around token i in round r.   (Mei et al. 2021, Sec. 3; derivation: README.md)
 
     Args:
         query: q, also the keys once normalised; any floating dtype and device.

@@ -1,8 +1,8 @@
 """Stage 2, lean and fast on any device: one hash round and a few chunks at a time.
 
 Differs from reference.py in the order of summation only (README.md has the derivation):
-- scores are shifted by the known bound q_i . k_i = |q_i| instead of their maximum, so two sums over all rounds and
-  keys, a numerator and a denominator ("mass"), are the whole layer;
+- scores are shifted by their known bound q_i . k_i (|q_i|, up to rounding) instead of their maximum, so two sums over
+  all rounds and keys, a numerator and a denominator ("mass"), are the whole layer;
 - the shift is one more column of the matrix product: [q_i, -|q_i|] . [k_j, 1];
 - with one chunk of halo on each side, the 3m keys of a chunk are an overlapping view of the sorted rows, no copy;
 - backward keeps q, v, the output and the mass, and computes the scores again.
@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from cclnn._typing import Float, Tensor
@@ -25,44 +24,74 @@ WORKSPACE = 2**20
 
 def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) -> Float[Tensor, "b n d"]:
     """Same result as reference.attend."""
-    out: Tensor = _Attend.apply(q, v, plan)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    out: Tensor = attend_op(q, v, plan.slots, plan.where, plan.chunk)[0]
     return out
 
 
-class _Attend(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, v: Tensor, plan: LSHPlan) -> Tensor:
-        out, mass = _forward(q, v, plan)
-        ctx.save_for_backward(q, v, plan.slots, plan.where, out, mass)
-        ctx.chunk = plan.chunk
-        return out
+@torch.library.custom_op("cclnn::chunked_attend", mutates_args=())
+def attend_op(q: Tensor, v: Tensor, slots: Tensor, where: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """(output, mass), as one node that torch.compile and torch.export do not look into."""
+    with torch.autocast(q.device.type, enabled=False):
+        return _forward(q, v, LSHPlan(slots, where, chunk))
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        q, v, slots, where, out, mass = ctx.saved_tensors
-        with torch.autocast(q.device.type, enabled=False):
-            return *_backward(grad, q, v, LSHPlan(slots, where, ctx.chunk), out, mass), None
+
+@attend_op.register_fake
+def _(_q: Tensor, v: Tensor, _slots: Tensor, _where: Tensor, _chunk: int) -> tuple[Tensor, Tensor]:
+    return v.new_empty(v.shape), v.new_empty((*v.shape[:2], 1), dtype=_wide(v.dtype))
+
+
+@torch.library.custom_op("cclnn::chunked_attend_backward", mutates_args=())
+def backward_op(
+    grad: Tensor, q: Tensor, v: Tensor, slots: Tensor, where: Tensor, chunk: int, out: Tensor, mass: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of q and v."""
+    with torch.autocast(q.device.type, enabled=False):
+        return _backward(grad, q, v, LSHPlan(slots, where, chunk), out, mass)
+
+
+@backward_op.register_fake
+def _(
+    _grad: Tensor, q: Tensor, v: Tensor, _slots: Tensor, _where: Tensor, _chunk: int, _out: Tensor, _mass: Tensor
+) -> tuple[Tensor, Tensor]:
+    return q.new_empty(q.shape), v.new_empty(v.shape)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    q, v, slots, where, ctx.chunk = inputs
+    ctx.save_for_backward(q, v, slots, where, *output)
+
+
+def _differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    q, v, slots, where, out, mass = ctx.saved_tensors
+    return *backward_op(grad, q, v, slots, where, ctx.chunk, out, mass), None, None, None
+
+
+def _refuse(_ctx: Any, *_grads: Tensor) -> None:
+    raise NotImplementedError("lsh_attention has no second derivative with backend='chunked'; use backend='reference'.")
+
+
+attend_op.register_autograd(_differentiate, setup_context=_remember)
+backward_op.register_autograd(_refuse)
 
 
 def _forward(q: Tensor, v: Tensor, plan: LSHPlan) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n 1"]]:
     queries, keys, _ = _shifted(q)
-    total: Tensor | None = None
-    mass: Tensor | None = None
-    for r in range(plan.slots.shape[1]):
-        line = _Line(plan, r)
-        rows_q, rows_k, rows_v = line.take(queries), line.take(keys), line.take(v)
-        rows_out = torch.empty_like(rows_v)
-        rows_mass = rows_v.new_empty(rows_v.shape[0], 1, dtype=_wide(v.dtype))
+    v = v.contiguous()  # once, not in every round
+    lines = [_Line(plan, r) for r in range(plan.slots.shape[1])]
+    rows_q, rows_k, rows_v, rows_out = (lines[0].rows(x) for x in (queries, keys, v, v))
+    rows_mass = rows_v.new_empty(rows_v.shape[0], 1, dtype=_wide(v.dtype))
+    scores = lines[0].workspace(v)
+    total, mass = torch.zeros_like(v, dtype=_wide(v.dtype)), rows_mass.new_zeros(*v.shape[:2], 1)
+    for line in lines:
+        line.take(queries, rows_q)
+        line.take(keys, rows_k)
+        line.take(v, rows_v)
         for group in line.groups():
-            weights = torch.bmm(group.own(rows_q), group.windows(rows_k).mT).exp_()
+            weights = group.scores(rows_q, rows_k, scores).exp_()
             torch.bmm(weights, group.windows(rows_v), out=group.own(rows_out))
             torch.sum(weights, dim=-1, keepdim=True, dtype=rows_mass.dtype, out=group.own(rows_mass))
-        out, out_mass = line.untake(rows_out).to(_wide(v.dtype)), line.untake(rows_mass)
-        total = out if total is None else total.add_(out)
-        mass = out_mass if mass is None else mass.add_(out_mass)
-    assert total is not None  # a plan has at least one round
-    assert mass is not None
+        total += line.untake(rows_out)
+        mass += line.untake(rows_mass)
     return total.div_(mass).to(v.dtype), mass
 
 
@@ -75,23 +104,27 @@ def _backward(
     share = grad.to(wide) / mass  # g_i / mass_i
     offset = (share * out).sum(dim=-1, keepdim=True)
     shares = torch.cat([share, -offset], dim=-1).to(v.dtype)
-    values = F.pad(v, (0, 1), value=1.0)
+    values = F.pad(v, (0, 1), value=1.0)  # so that shares . values = (g_i . v_j - g_i . out_i) / mass_i
     e, d = q.shape[-1], v.shape[-1]
-    grad_q, grad_k = torch.zeros_like(q, dtype=wide), torch.zeros_like(q, dtype=wide)
-    grad_v = torch.zeros_like(v, dtype=wide)
-    for r in range(plan.slots.shape[1]):
-        line = _Line(plan, r)
-        rows_q, rows_k, rows_v = line.take(queries), line.take(keys), line.take(values)
-        rows_g = line.only_tokens(line.take(shares))  # nobody reads what copies and halo attend to
-        rows_dq = torch.empty_like(rows_q[:, :e])
-        rows_dk = rows_q.new_zeros(rows_q.shape[0], e, dtype=wide)
-        rows_dv = rows_v.new_zeros(rows_v.shape[0], d, dtype=wide)
+    lines = [_Line(plan, r) for r in range(plan.slots.shape[1])]
+    rows_q, rows_k, rows_v, rows_g = (lines[0].rows(x) for x in (queries, keys, values, shares))
+    rows_dq = rows_q.new_empty(rows_q.shape[0], e)
+    rows_dk, rows_dv = (rows_q.new_empty(rows_q.shape[0], width, dtype=wide) for width in (e, d))
+    scores, slopes = lines[0].workspace(v), lines[0].workspace(v)
+    grad_q, grad_k, grad_v = (torch.zeros_like(x, dtype=wide) for x in (q, q, v))
+    for line in lines:
+        line.take(queries, rows_q)
+        line.take(keys, rows_k)
+        line.take(values, rows_v)
+        line.only_tokens(line.take(shares, rows_g))  # nobody reads what copies and halo attend to
+        rows_dk.zero_()
+        rows_dv.zero_()
         for group in line.groups():
-            weights = torch.bmm(group.own(rows_q), group.windows(rows_k).mT).exp_()
+            weights = group.scores(rows_q, rows_k, scores).exp_()
             group.add_windows(rows_dv, torch.bmm(weights.mT, group.own(rows_g)[..., :d]))
-            scores = torch.bmm(group.own(rows_g), group.windows(rows_v).mT).mul_(weights)
-            torch.bmm(scores, group.windows(rows_k)[..., :e], out=group.own(rows_dq))
-            group.add_windows(rows_dk, torch.bmm(scores.mT, group.own(rows_q)[..., :e]))
+            slope = group.scores(rows_g, rows_v, slopes).mul_(weights)
+            torch.bmm(slope, group.windows(rows_k)[..., :e], out=group.own(rows_dq))
+            group.add_windows(rows_dk, torch.bmm(slope.mT, group.own(rows_q)[..., :e]))
         grad_q += line.untake(rows_dq)
         grad_k += line.untake(line.fold(rows_dk))
         grad_v += line.untake(line.fold(rows_dv))
@@ -107,7 +140,7 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 def _shifted(q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[q_i, -q_i . k_i], [k_j, 1] and the clamped norms: the products of the first two are scores <= 0."""
+    """[q_i, -q_i . k_i], [k_j, 1] and the clamped norms: products of the first two are scores <= 0, up to rounding."""
     norm = q.to(_wide(q.dtype)).norm(dim=-1, keepdim=True).clamp_min(EPS)
     unit = (q / norm).to(q.dtype)
     bound = (q.to(norm.dtype) * unit).sum(dim=-1, keepdim=True)  # of the rounded values that enter the product
@@ -131,13 +164,24 @@ class _Line:
         self.tokens = rearrange(haloed + images * self.n, "b s -> (b s)")
         self.places = rearrange(where + self.m + images * (self.s + 2 * self.m), "b n -> (b n)")
 
-    def groups(self) -> list["_Group"]:
-        windows = len(self.tokens) // self.m - 2
-        size = max(1, WORKSPACE // (3 * self.m * self.m))
-        return [_Group(start, min(start + size, windows), self.m) for start in range(0, windows, size)]
+        self.windows = len(self.tokens) // self.m - 2
+        self.step = min(self.windows, max(1, WORKSPACE // (3 * self.m * self.m)))
 
-    def take(self, x: Float[Tensor, "b n e"]) -> Float[Tensor, "rows e"]:
-        return rearrange(x, "b n e -> (b n) e").index_select(0, self.tokens)
+    def groups(self) -> list["_Group"]:
+        starts = range(0, self.windows, self.step)
+        return [_Group(start, min(start + self.step, self.windows), self.m) for start in starts]
+
+    def workspace(self, like: Tensor) -> Float[Tensor, "k m window"]:
+        """Room for the scores of one group, reused by all."""
+        return like.new_empty(self.step, self.m, 3 * self.m)
+
+    def rows(self, like: Float[Tensor, "b n e"]) -> Float[Tensor, "rows e"]:
+        """Room for the rows of one line, reused by all."""
+        return like.new_empty(len(self.tokens), like.shape[-1])
+
+    def take(self, x: Float[Tensor, "b n e"], rows: Float[Tensor, "rows e"]) -> Float[Tensor, "rows e"]:
+        """Fill `rows` with the tokens of x in sorted order, halo included."""
+        return torch.index_select(rearrange(x, "b n e -> (b n) e"), 0, self.tokens, out=rows)
 
     def untake(self, rows: Float[Tensor, "rows e"]) -> Float[Tensor, "b n e"]:
         return rearrange(rows.index_select(0, self.places), "(b n) e -> b n e", b=self.b)
@@ -170,6 +214,10 @@ class _Group:
 
     def windows(self, rows: Float[Tensor, "rows e"]) -> Float[Tensor, "k window e"]:
         return rows[self.start * self.m : (self.stop + 2) * self.m].unfold(0, 3 * self.m, self.m).mT
+
+    def scores(self, own: Tensor, others: Tensor, room: Float[Tensor, "k m window"]) -> Float[Tensor, "g m window"]:
+        """Product of each chunk's own rows with the rows of its window."""
+        return torch.bmm(self.own(own), self.windows(others).mT, out=room[: self.stop - self.start])
 
     def add_windows(self, rows: Float[Tensor, "rows e"], x: Float[Tensor, "k window e"]) -> None:
         for t in range(3):

@@ -13,9 +13,10 @@ from cclnn._typing import Float, Int, Tensor
 class LSHPlan:
     """Which token sits in which slot, for every hash round.
 
-    slots:  b r s  token held by each slot; s = k*m, a whole number of chunks
-    where:  b r n  slot that holds each token (the copies that fill the last chunk are in no token's place)
-    chunk:  m      slots per chunk; a chunk attends to itself and its two neighbours, circularly
+    Attributes:
+        slots: (b, r, s), the token held by each slot; s = k*m, a whole number of chunks.
+        where: (b, r, n), the slot that holds each token; copies that fill the last chunk are in no token's place.
+        chunk: m, slots per chunk; a chunk attends to itself and its two neighbours, circularly.
     """
 
     slots: Int[Tensor, "b r s"]
@@ -26,9 +27,8 @@ class LSHPlan:
 def hash_codes(embed: Float[Tensor, "b n e"], rotations: Float[Tensor, "e r half"]) -> Int[Tensor, "b r n"]:
     """Spherical LSH: code = index of the signed axis, of 2*half, nearest to the token after a random rotation.
 
-    code = argmax over [p, -p],  p = embed . rotations; ties take the first index (NLSN, Mei et al. 2021, Sec. 3.2).
-    Quirk: always computed in float32 with autocast off, so that a token's bucket does not depend on the precision
-    of the layer around it.
+    code = argmax over [p, -p],  p = embed . rotations; ties take the first index (Mei et al. 2021, Sec. 3).
+    Quirk: always computed in float32 with autocast off, so that hashing adds no rounding of its own in low precision.
 
     Args:
         embed: the match embedding, not normalised, any floating dtype.

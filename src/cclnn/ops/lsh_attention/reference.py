@@ -11,7 +11,7 @@ EPS = 5e-5  # norms below this are clamped, as in the released code
 
 
 def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) -> Float[Tensor, "b n d"]:
-    """Attention inside sorted chunks, then a softmax over hash rounds (Mei et al. 2021, Eq. 8-9)."""
+    """Attention inside sorted chunks, then a softmax over hash rounds (Mei et al. 2021, Sec. 3)."""
 
     def take(x: Tensor) -> Tensor:  # b n e -> b r k m e
         rows = torch.arange(x.shape[0], device=x.device)[:, None, None]

@@ -1,0 +1,55 @@
+"""What is measured: the shapes, in one place."""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Task = Literal["inference", "training"]
+Number = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an attention layer or of a whole network.
+
+    subject:    "nlsa", or a name of `cclnn.list_models()` (at x2)
+    channels:   of the layer; a network has its own
+    batch, height, width: of the input
+    task:       "inference" is a forward pass without gradients, "training" forward and backward
+    number:     "fp32", or "bf16" autocast with channels_last
+    """
+
+    subject: str
+    channels: int
+    batch: int
+    height: int
+    width: int
+    task: Task
+    number: Number
+
+    @property
+    def name(self) -> str:
+        channels = f" {self.channels}ch" if self.subject == "nlsa" else ""
+        return f"{self.subject}{channels} {self.batch}x{self.height}x{self.width} {self.task} {self.number}"
+
+    @property
+    def tokens(self) -> int:
+        """Pixels in the batch."""
+        return self.batch * self.height * self.width
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+NUMBERS: tuple[Number, ...] = ("fp32", "bf16")
+
+LAYERS = [
+    *(Case("nlsa", c, 1, s, s, "inference", x) for c in (64, 128, 256) for s in (48, 96, 160) for x in NUMBERS),
+    *(Case("nlsa", 64, 1, s, s, "inference", x) for s in (256, 512) for x in NUMBERS),
+    *(Case("nlsa", c, 16, 48, 48, "training", x) for c in (64, 128, 256) for x in NUMBERS),
+]
+NETWORKS = [
+    *(Case("cclnn-t", 0, 1, 240, 320, "inference", x) for x in NUMBERS),
+    *(Case("cclnn-t", 0, 16, 32, 32, "training", x) for x in NUMBERS),
+    *(Case("cclnn-l", 0, 1, 160, 240, "inference", x) for x in NUMBERS),
+    *(Case("cclnn-l", 0, 4, 48, 48, "training", x) for x in NUMBERS),
+]

@@ -1,0 +1,117 @@
+"""Golden files: the list of those known, and how to read one."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch.testing import assert_close
+
+HERE = Path(__file__).parent
+SHARED = HERE.parents[2] / "shared" / "golden"
+LIMIT = 200 * 1024  # larger files stay in SHARED
+
+
+def _both(*names: str) -> list[str]:
+    return [f"{name}.{dtype}" for name in names for dtype in ("f32", "f64")]
+
+
+CASES: dict[str, list[str]] = {
+    "nlsa_hash": ["nlsa_hash01", "nlsa_hash02", "nlsa_hash03", "nlsa_hash04_ties"],
+    "nlsa_codes": _both("nlsa_codes01_skew", "nlsa_codes02_zero", "nlsa_codes03_reverse"),
+    "nlsa_fwd": [
+        *_both(
+            "nlsa_fwd01_onechunk",
+            "nlsa_fwd02_overone",
+            "nlsa_fwd03_b2_ck36",
+            "nlsa_fwd04_exact",
+            "nlsa_fwd05_b2_ck144",
+            "nlsa_fwd07_grad",
+            "nlsa_fwd08_cap128",
+            "nlsa_fwd09_zero",
+            "nlsa_fwd10_tinynorm",
+            "nlsa_fwd11_bigscore",
+            "nlsa_fwd12_red2_nh3",
+        ),
+        "nlsa_fwd06_48x48.f32",
+    ],
+    "nlsa_unstable": ["nlsa_unstable01.f32"],
+    "pa": _both("pa01", "pa02", "pa03_big"),
+    "resblock": _both("resblock01", "resblock02"),
+    "calayer": _both("calayer01", "calayer02"),
+    "upsampler": ["upsampler_x2", "upsampler_x3"],
+    "meanshift": ["meanshift_r255"],
+    "ccln": _both("ccln01", "ccln02_grad"),
+    "edsr": _both("edsr_x2_grad", "edsr_x2_r255", "edsr_x3_r1", "edsr_x4_r255"),
+    "nlsn": _both("nlsn_x2", "nlsn_x2_grad", "nlsn_x3", "nlsn_x4_r255"),
+    "cclnn": _both("cclnn_x2", "cclnn_x4"),
+    "cclloss": ["cclloss01", "cclloss02", "cclloss03_small", "cclloss04_extreme"],
+    "psnr": ["psnr_x2_r255", "psnr_x4_r1"],
+    "ssim": ["ssim01"],
+}
+
+
+def cases(group: str) -> Any:
+    """A parametrize mark: `name` runs over the files of one group."""
+    return pytest.mark.parametrize("name", CASES[group])
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The tensors and parameters of one file."""
+
+    name: str
+    tensors: dict[str, torch.Tensor]
+    params: dict[str, Any]
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        return self.tensors[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.tensors
+
+    def under(self, prefix: str) -> dict[str, torch.Tensor]:
+        """The tensors whose name starts with `prefix`, without it."""
+        return {key.removeprefix(prefix): tensor for key, tensor in self.tensors.items() if key.startswith(prefix)}
+
+    def rotations(self, i: int = 0) -> torch.Tensor:
+        """Rotations of the i-th attention in the layout of cclnn: e r half."""
+        return self[f"rot.{i}"][0].float()
+
+    def order(self, key: str = "inter.sort_indices", *, rounds: int, tokens: int) -> torch.Tensor:
+        """Sorted tokens, b r n: the file holds positions in rows of rounds * tokens."""
+        return (self[key] % tokens).unflatten(-1, (rounds, tokens))
+
+
+def read(name: str) -> Golden:
+    """One golden file: from this folder, or a large one from `SHARED`; the test is skipped where that is absent."""
+    path = HERE / f"{name}.safetensors"
+    if not path.is_file():
+        if not SHARED.is_dir():
+            pytest.skip(f"{name} is over {LIMIT // 1024} KB and kept in {SHARED}, which is absent")
+        path = SHARED / path.name
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+        return Golden(name, tensors, json.loads(file.metadata()["params"]))
+
+
+def assert_golden(actual: torch.Tensor, expected: torch.Tensor, *, float32: float, scale: float | None = None) -> None:
+    """Equal within 1e-12 (float64) or `float32` times the scale: the largest magnitude expected, unless given."""
+    assert actual.dtype == expected.dtype
+    relative = 1e-12 if expected.dtype == torch.float64 else float32
+    scale = expected.abs().max().item() if scale is None else scale
+    assert_close(actual, expected, rtol=0, atol=relative * scale)
+
+
+def assert_golden_gradients(case: Golden, x: torch.Tensor, named: dict[str, torch.Tensor], *, float32: float) -> None:
+    """Gradients of sum(output * cotangent), already run backward: of `x` and of the tensors by official name."""
+    expected = case.under("grad.state.")
+    assert expected.keys() == named.keys()
+    assert x.grad is not None
+    assert_golden(x.grad, case["grad.x"], float32=float32)
+    for key, tensor in named.items():
+        assert tensor.grad is not None, key
+        assert_golden(tensor.grad, expected[key], float32=float32)

@@ -1,0 +1,151 @@
+"""CCLNN: where its blocks stand, its loss, its ablations."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from cclnn.layers import CCLNBlock, ResBlock
+from cclnn.losses import channel_contrastive_loss, channel_sparsity_loss
+from cclnn.models import CCLNN
+
+
+def tiny(scale=2, **arguments):
+    return CCLNN(scale, **{"channels": 32, "n_resblocks": 8, **arguments}).eval()
+
+
+def blocks_of(model):
+    return [module for module in model.modules() if isinstance(module, CCLNBlock)]
+
+
+@pytest.mark.parametrize(
+    ("n_resblocks", "places"), [(32, [0, 9, 18, 27, 36]), (16, [0, 9, 18]), (8, [0, 9]), (9, [0, 9]), (7, [0])]
+)
+def test_blocks_stand_before_the_first_and_after_every_eighth_residual_block(n_resblocks, places):
+    with torch.device("meta"):
+        body = CCLNN(n_resblocks=n_resblocks, channels=16).body
+    assert [i for i, block in enumerate(body) if isinstance(block, CCLNBlock)] == places
+    assert sum(isinstance(block, ResBlock) for block in body) == n_resblocks
+    assert isinstance(body[-1], torch.nn.Conv2d)
+    assert len(body) == n_resblocks + len(places) + 1
+
+
+@pytest.mark.parametrize(("scale", "ratio"), [(2, 0.15), (3, 0.15), (4, 0.10), (8, 0.10)])
+def test_ratio_of_the_paper_depends_on_the_scale(scale, ratio):
+    model = tiny(scale)
+    assert model.config["ratio"] == ratio
+    assert [block.channel_attention.ratio for block in blocks_of(model)] == [ratio, ratio]
+    assert tiny(scale, ratio=0.3).config["ratio"] == 0.3
+
+
+def test_blocks_have_seeds_of_their_own():
+    assert [block.nonlocal_attention.seed for block in blocks_of(tiny(seed=7))] == [7, 8]
+    x = torch.rand(1, 3, 23, 29)
+    model, other = tiny(), tiny(seed=7)
+    other.load_state_dict(model.state_dict())
+    assert not torch.equal(model(x), other(x))
+
+
+def test_loss_is_the_mean_over_blocks_and_leaves_the_image_as_it_is():
+    model = tiny()
+    losses = []
+    for block in blocks_of(model):
+        block.register_forward_hook(lambda _, __, out: losses.append(out[1]))
+    x = torch.rand(2, 3, 11, 13)
+    sr, loss = model(x, return_loss=True)
+    assert torch.equal(sr, model(x))
+    assert loss.shape == ()
+    assert_close(loss, (losses[0] + losses[1]) / 2)
+
+
+@pytest.mark.parametrize("sparsity", ["contrastive", "l1", "none"])
+def test_sparsity_is_the_loss_of_the_channel_weights(sparsity):
+    model = tiny(sparsity=sparsity)
+    expected = []
+    for block in blocks_of(model):
+
+        def record(block, inputs, _):
+            weights = block.channel_attention.weights(inputs[0]).flatten(1)
+            match sparsity:
+                case "contrastive":
+                    expected.append(channel_contrastive_loss(weights, ratio=0.15))
+                case "l1":
+                    expected.append(channel_sparsity_loss(weights))
+                case "none":
+                    expected.append(torch.tensor(0.0))
+
+        block.register_forward_hook(record)
+    _, loss = model(torch.rand(2, 3, 11, 13), return_loss=True)
+    assert_close(loss, torch.stack(expected).mean())
+
+
+def test_sparsity_does_not_change_the_image():
+    model, x = tiny(), torch.rand(1, 3, 11, 13)
+    for sparsity in ("l1", "none"):
+        other = tiny(sparsity=sparsity)
+        other.load_state_dict(model.state_dict())
+        assert_close(other(x), model(x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("branch", ["local", "nonlocal"])
+def test_branch_ablation_runs_that_branch_of_the_same_weights(branch):
+    model, alone = tiny(), tiny(branch=branch)
+    state = model.state_dict()
+    alone.load_state_dict({key: state[key] for key in alone.state_dict()})
+
+    def only(block, inputs, _):
+        (x,) = inputs
+        weighted, loss = block.channel_attention(x)
+        if branch == "local":
+            return block.residual(weighted), loss
+        return block.nonlocal_attention(block.pixel_attention(x)), torch.zeros(())
+
+    for block in blocks_of(model):
+        block.register_forward_hook(only)
+    x = torch.rand(2, 3, 11, 13)
+    assert_close(alone(x, return_loss=True), model(x, return_loss=True))
+
+
+@pytest.mark.parametrize("branch", ["local", "nonlocal"])
+@pytest.mark.parametrize("sparsity", ["contrastive", "l1", "none"])
+def test_every_ablation_trains_every_parameter_it_has(branch, sparsity):
+    model = tiny(branch=branch, sparsity=sparsity).train()
+    sr, loss = model(torch.rand(2, 3, 13, 17), return_loss=True)
+    (sr.square().mean() + loss).backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+    assert (loss.item() == 0) == (sparsity == "none" or branch == "nonlocal")
+    assert type(model)(**model.config).state_dict().keys() == model.state_dict().keys()
+
+
+def test_backends_give_the_same_image_and_are_not_part_of_the_config():
+    model, reference = tiny(backend="chunked"), tiny(backend="reference")
+    reference.load_state_dict(model.state_dict())
+    x = torch.rand(1, 3, 23, 29)
+    assert_close(model(x), reference(x), rtol=0, atol=1e-5)
+    assert model.config == reference.config
+    assert "backend" not in model.config
+
+
+def test_messages(rejects):
+    with rejects("`branch` must be one of 'both', 'local', 'nonlocal', got 'none'"):
+        tiny(branch="none")
+    with rejects("`sparsity` must be one of 'contrastive', 'l1', 'none', got 'l2'"):
+        tiny(sparsity="l2")
+    for ratio in (0.0, 0.5):
+        with rejects(f"`ratio` must lie strictly between 0 and 0.5, got {ratio}"):
+            tiny(ratio=ratio)
+    with rejects("`reduction`=16 must divide `channels`=24"):
+        tiny(channels=24)
+    with rejects("`backend` must be one of 'auto', 'reference', 'chunked', got 'cuda'"):
+        tiny(backend="cuda")
+
+
+@pytest.mark.parametrize("low", ["bfloat16", "half", "double"])
+def test_casting_there_and_back_keeps_the_rotations(low):
+    model = tiny(seed=3)
+    before = [block.nonlocal_attention.rotations.clone() for block in blocks_of(model)]
+    getattr(model, low)()
+    assert all(block.nonlocal_attention.rotations.dtype == torch.float32 for block in blocks_of(model))
+    model.float()
+    for block, rotations in zip(blocks_of(model), before, strict=True):
+        assert torch.equal(block.nonlocal_attention.rotations, rotations)
+    assert not [key for key in model.state_dict() if "rotations" in key]

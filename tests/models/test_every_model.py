@@ -1,0 +1,163 @@
+"""What holds for every model of the table: sizes, gradients, configuration, files."""
+
+import json
+
+import pytest
+import torch
+from conftest import annotations_are_checked
+from torch.testing import assert_close
+
+import cclnn
+from cclnn.models import CCLNN, create_model, list_models
+from cclnn.models._registry import MODELS
+
+every_model = pytest.mark.parametrize("name", list_models())
+
+
+def small(name, scale=2, **arguments):
+    """The model, the wide ones with fewer channels and blocks; everything else as the table says."""
+    wide = MODELS[name].arguments.get("channels", 256) > 64
+    return create_model(name, scale=scale, **({"channels": 32, "n_resblocks": 8} if wide else {}), **arguments)
+
+
+def upscale_with_loss(model, x):
+    """Image and loss; the loss is zero for models without one."""
+    return model(x, return_loss=True) if isinstance(model, CCLNN) else (model(x), x.new_zeros(()))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@every_model
+def test_output_is_scale_times_as_large_on_odd_sizes(name, scale):
+    model = small(name, scale).eval()
+    with torch.no_grad():
+        for b, h, w in ((1, 1, 1), (2, 5, 7), (1, 13, 3)):
+            y = model(torch.rand(b, 3, h, w))
+            assert y.shape == (b, 3, h * scale, w * scale)
+            assert y.isfinite().all()
+
+
+@every_model
+def test_every_parameter_gets_a_gradient(name):
+    model = small(name).train()
+    x = torch.rand(2, 3, 13, 17, requires_grad=True)
+    y, loss = upscale_with_loss(model, x)
+    (y.square().mean() + loss).backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+        assert parameter.grad.any(), key
+    assert x.grad.isfinite().all()
+    assert x.grad.any()
+
+
+@every_model
+def test_config_rebuilds_the_model_also_through_json(name):
+    model = small(name, 3)
+    config = json.loads(json.dumps(model.config))
+    assert config == model.config
+    again = type(model)(**config)
+    assert again.config == model.config
+    shapes, shapes_again = ({key: t.shape for key, t in m.state_dict().items()} for m in (model, again))
+    assert shapes_again == shapes
+    again.load_state_dict(model.state_dict())
+    x = torch.rand(1, 3, 11, 17)
+    assert torch.equal(again.eval()(x), model.eval()(x))
+
+
+@every_model
+def test_saved_and_loaded_model_is_identical(name, tmp_path):
+    model = small(name).eval()
+    model.save_pretrained(tmp_path / "model")
+    loaded = cclnn.load(tmp_path / "model")
+    assert type(loaded) is type(model)
+    assert loaded.config == model.config
+    assert not loaded.training
+    x = torch.rand(2, 3, 11, 17)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), model(x))
+
+
+@every_model
+def test_state_dict_names_begin_with_the_trunk(name):
+    model = small(name)
+    assert {key.split(".")[0] for key in model.state_dict()} == {"sub_mean", "head", "body", "tail", "add_mean"}
+
+
+@every_model
+def test_evaluation_repeats_itself_and_leaves_the_random_state_alone(name):
+    model = small(name).eval()
+    x = torch.rand(1, 3, 13, 17)
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        first = model(x)
+        assert torch.equal(model(x), first)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_model
+def test_an_image_alone_gives_the_same_as_in_a_batch(name):
+    model = small(name).double().eval()
+    x = torch.rand(2, 3, 13, 17, dtype=torch.float64)
+    with torch.no_grad():
+        assert_close(model(x[1:]), model(x)[1:], rtol=1e-11, atol=1e-11)
+
+
+@every_model
+def test_autocast_keeps_images_float32(name):
+    model = small(name).train()
+    x = torch.rand(1, 3, 13, 17)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, loss = upscale_with_loss(model, x)
+    assert y.dtype == loss.dtype == torch.float32
+    (y.mean() + loss).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("low", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+@every_model
+def test_output_has_the_dtype_of_the_image(name, low):
+    model = small(name).to(low).eval()
+    with torch.no_grad():
+        y = model(torch.rand(1, 3, 5, 7, dtype=low))
+    assert y.dtype == low
+    assert y.isfinite().all()
+
+
+@every_model
+def test_channels_last_gives_the_same(name):
+    model = small(name).eval()
+    x = torch.rand(1, 3, 13, 17)
+    with torch.no_grad():
+        expected = model(x)
+        model.to(memory_format=torch.channels_last)
+        y = model(x.to(memory_format=torch.channels_last))
+    assert_close(y, expected, rtol=0, atol=1e-4 * expected.std().item())
+
+
+@every_model
+def test_images_of_wrong_shape_are_rejected(name, rejects):
+    model = small(name)
+    with rejects(r"`x` must have shape \(b c=3 h w\), got \(1, 1, 5, 7\)"):
+        model(torch.rand(1, 1, 5, 7))
+    with rejects(r"`x` must have shape \(b c=3 h w\), got \(3, 5, 7\)"):
+        model(torch.rand(3, 5, 7))
+    with rejects(r"`x` must not be empty, got shape \(1, 3, 0, 7\) for \(b c h w\)"):
+        model(torch.rand(1, 3, 0, 7))
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo's own doing
+def test_compiled_model_is_one_graph_and_gives_the_same(request):
+    """One small CCLNN stands for all: it has every layer of the others. No code generation, which takes a minute."""
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.compile cannot trace the checks of annotations into one graph")
+    model = create_model("cclnn-t", channels=16, n_resblocks=1, n_hashes=1).eval()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    x = torch.rand(1, 3, 13, 17)
+    sr, loss = compiled(x, return_loss=True)
+    assert_close((sr, loss), model(x, return_loss=True))
+    (sr.square().mean() + loss).backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    model.zero_grad()
+    sr, loss = model(x, return_loss=True)
+    (sr.square().mean() + loss).backward()
+    assert_close(gradients, [parameter.grad for parameter in model.parameters()], rtol=1e-4, atol=1e-6)

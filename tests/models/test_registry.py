@@ -1,0 +1,131 @@
+"""The table of models: names, parameter counts that are a contract, errors."""
+
+import inspect
+
+import pytest
+import torch
+
+from cclnn.models import CCLNN, EDSR, NLSN, create_model, list_models
+
+COUNTS = {  # parameters and the 24 mean-shift scalars, x2 x3 x4
+    "cclnn": (48_068_267, 51_018_667, 50_428_587),
+    "cclnn-l": (6_569_491, 7_307_411, 7_159_827),
+    "edsr": (40_729_627, 43_680_027, 43_089_947),
+    "nlsn": (41_796_187, 44_746_587, 44_156_507),
+    "edsr-baseline": (1_369_883, 1_554_523, 1_517_595),
+}
+
+
+def weightless(name, **arguments):
+    """The model on the meta device: all its shapes, none of its numbers."""
+    with torch.device("meta"):
+        return create_model(name, **arguments)
+
+
+def test_names_are_sorted_and_those_of_the_design():
+    names = ["cclnn", "cclnn-l", "cclnn-t", "edsr", "edsr-baseline", "edsr-l", "nlsn", "nlsn-l"]
+    assert [name for name in list_models() if name in names] == names
+    assert list_models() == sorted(list_models())
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_count_is_the_contract(name, scale):
+    model = weightless(name, scale=scale)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    buffers = sum(tensor.numel() for tensor in model.state_dict().values()) - count
+    assert buffers == 24
+    assert count + buffers == COUNTS[name][scale - 2]
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_light_models_differ_by_their_attentions(scale):
+    """nlsn-l is edsr-l with three NLSA of 53,408 parameters; cclnn-l has a whole CCLN block in their place."""
+    sizes = {
+        name: sum(parameter.numel() for parameter in weightless(name, scale=scale).parameters())
+        for name in ("edsr-l", "nlsn-l", "cclnn-l")
+    }
+    assert sizes["nlsn-l"] - sizes["edsr-l"] == 3 * 53_408
+    pixel, channel, residual = 128 * 129, 128 * 8 + 8 + 8 * 128 + 128, 2 * (9 * 128 * 128 + 128)
+    assert sizes["cclnn-l"] - sizes["nlsn-l"] == 3 * (pixel + channel + residual)
+
+
+def test_tiny_cclnn_has_about_a_million_parameters():
+    assert 0.9e6 < sum(parameter.numel() for parameter in weightless("cclnn-t").parameters()) < 1.1e6
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("cclnn", CCLNN, {"channels": 256, "n_resblocks": 32, "res_scale": 0.1, "chunk_size": 144, "n_hashes": 4}),
+        ("cclnn-l", CCLNN, {"channels": 128, "n_resblocks": 16, "res_scale": 0.1, "reduction": 16}),
+        ("edsr", EDSR, {"channels": 256, "n_resblocks": 32, "res_scale": 0.1, "rgb_range": 1.0}),
+        ("edsr-l", EDSR, {"channels": 128, "n_resblocks": 16, "res_scale": 0.1}),
+        ("edsr-baseline", EDSR, {"channels": 64, "n_resblocks": 16, "res_scale": 1.0}),
+        ("nlsn", NLSN, {"channels": 256, "n_resblocks": 32, "res_scale": 0.1, "chunk_size": 144, "n_hashes": 4}),
+        ("nlsn-l", NLSN, {"channels": 128, "n_resblocks": 16, "res_scale": 0.1}),
+    ],
+)
+def test_defaults_are_those_of_the_papers(name, kind, expected):
+    model = weightless(name, scale=3)
+    assert type(model) is kind
+    assert model.config.items() >= {**expected, "scale": 3}.items()
+
+
+def test_keywords_override_the_table():
+    model = create_model("cclnn-t", scale=4, channels=32, n_resblocks=1, chunk_size=17)
+    assert model.config.items() >= {"channels": 32, "n_resblocks": 1, "chunk_size": 17, "n_hashes": 2}.items()
+
+
+def test_default_scale_is_two():
+    assert weightless("edsr-baseline").scale == 2
+
+
+def test_messages(rejects):
+    with rejects(r"unknown model 'nlsm'\. Did you mean 'nlsn'\? list_models\(\) shows all\."):
+        create_model("nlsm")
+    with rejects(r"unknown model 'zzzz'\. list_models\(\) shows all\."):
+        create_model("zzzz")
+    for scale in (0, 1, 5, 6, 16):
+        with rejects(f"`scale` must be one of 2, 3, 4, 8, got {scale}"):
+            create_model("edsr", scale=scale)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n_heads'"):
+        create_model("edsr", n_heads=4)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'chunk_size'"):
+        create_model("edsr", chunk_size=4)
+
+
+@pytest.mark.parametrize("kind", [CCLNN, EDSR, NLSN])
+def test_constructor_messages(kind, rejects):
+    with rejects("`scale` must be 2, 3, 4, 8 or another power of two, got 5"):
+        kind(5)
+    with rejects("`channels` must be at least 1, got 0"):
+        kind(2, channels=0)
+    with rejects("`n_resblocks` must be at least 1, got 0"):
+        kind(2, channels=8, n_resblocks=0)
+    for white in (0.0, -1.0, float("nan")):
+        with rejects(f"`rgb_range` must be positive, got {white}"):
+            kind(2, channels=16, n_resblocks=1, rgb_range=white)
+
+
+@pytest.mark.parametrize("kind", [CCLNN, EDSR, NLSN])
+def test_config_holds_every_argument_but_the_backend(kind):
+    """With values that are not the defaults, so that none is made up."""
+    values = {
+        "scale": 4,
+        "channels": 24,
+        "n_resblocks": 3,
+        "res_scale": 0.7,
+        "reduction": 8,
+        "ratio": 0.3,
+        "margin": 0.25,
+        "match_reduction": 3,
+        "n_hashes": 5,
+        "chunk_size": 11,
+        "branch": "local",
+        "sparsity": "l1",
+        "rgb_range": 255.0,
+        "seed": 6,
+    }
+    expected = {name: values[name] for name in inspect.signature(kind).parameters if name != "backend"}
+    assert kind(**expected).config == expected
