@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--model", default="cclnn-t")
     parser.add_argument("--commit", required=True, help="of the code that trained")
+    parser.add_argument("--seed", type=int, required=True, help="of the training run")
     parser.add_argument("--recipe", required=True, help="the command that trained, without paths")
     parser.add_argument("--data", default="545 freely licensed photographs (CC0, public domain, CC BY, BSD, Unsplash)")
     parser.add_argument("--set5", type=Path, required=True)
@@ -59,7 +60,13 @@ def main() -> None:
         "model": args.model,
         "config": model.config,
         "parameters": sum(p.numel() for p in model.parameters()) + sum(b.numel() for b in _mean_shift(model)),
-        "training": {"data": args.data, "steps": state["step"], "recipe": args.recipe, "commit": args.commit},
+        "training": {
+            "data": args.data,
+            "steps": state["step"],
+            "seed": args.seed,
+            "recipe": args.recipe,
+            "commit": args.commit,
+        },
         "measured": measured,
     }
     manifest_path = WEIGHTS / "manifest.json"

@@ -46,9 +46,16 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
 
     pictures = read_pictures(args.data, least=args.patch * args.scale)
-    held_out = sorted(random.Random(0).sample(range(len(pictures)), k=min(args.validation, len(pictures) - 1)))
-    validation = [centre_crop(pictures[i], args.scale) for i in held_out]
-    training = [picture for i, picture in enumerate(pictures) if i not in set(held_out)]
+    if len(pictures) < 2 and not args.validation_data:
+        sys.exit("one image cannot be both trained on and held out; give more, or --validation-data")
+    training, kept_out = pictures, []
+    if args.validation_data:
+        kept_out = read_pictures(args.validation_data, least=16 * args.scale)
+    else:
+        held_out = set(random.Random(0).sample(range(len(pictures)), k=min(args.validation, len(pictures) - 1)))
+        training = [picture for i, picture in enumerate(pictures) if i not in held_out]
+        kept_out = [picture for i, picture in enumerate(pictures) if i in held_out]
+    validation = [centre_crop(picture, args.scale) for picture in kept_out]
     print(f"{len(training)} training images, {len(validation)} for validation; {device}, {dtype}", file=sys.stderr)
 
     model = lay_out(create_model(args.model, scale=args.scale)).to(device)
@@ -90,7 +97,7 @@ def main() -> None:
             sys.exit(f"stopped after step {step}; the same command goes on from there")
     bar.close()
     averaged(ema).save_pretrained(args.out)
-    print(f"wrote {args.out}/model.safetensors: {score:.3f} dB on {len(validation)} held-out images", file=sys.stderr)
+    print(f"wrote {args.out}/model.safetensors: {score:.3f} dB on {len(validation)} validation images", file=sys.stderr)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -109,7 +116,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--ema", type=float, default=0.999, help="decay of the average of the weights")
     parser.add_argument("--weight", type=float, default=4e-3, help="lambda, weight of the contrastive loss (Eq. 6)")
     parser.add_argument("--contrastive-after", type=float, default=0.15, help="share of the steps on L1 alone")
-    parser.add_argument("--validation", type=int, default=8, help="images held out")
+    parser.add_argument("--validation", type=int, default=8, help="images of --data held out to measure PSNR on")
+    parser.add_argument("--validation-data", type=Path, nargs="+", help="folders to measure PSNR on, instead")
     parser.add_argument("--validate-every", type=int, default=500, help="steps")
     parser.add_argument("--save-every", type=int, default=250, help="steps")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of products and convolutions")
@@ -167,8 +175,8 @@ def read_pictures(folders: list[Path], *, least: int) -> list[Picture]:
             tqdm.write(f"left out {path}: {picture.shape[1]} x {picture.shape[0]} pixels, {least} are needed")
             continue
         pictures.append(picture)
-    if len(pictures) < 2:
-        sys.exit(f"--data: at least 2 usable images are needed, found {len(pictures)} in {[str(f) for f in folders]}")
+    if not pictures:
+        sys.exit(f"no usable image of {least} pixels per side or more in {', '.join(map(str, folders))}")
     return pictures
 
 

@@ -85,7 +85,17 @@ def test_a_stopped_run_ends_with_the_same_weights(photos, finished, tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
+def test_validates_on_a_folder_of_its_own(photos, tmp_path):
+    (tmp_path / "other").mkdir()
+    with Image.open(photos / "0.png") as image:
+        image.save(tmp_path / "other" / "0.png")
+    arguments = [*command(photos, tmp_path / "run"), "--steps", "1", "--validation-data", str(tmp_path / "other")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "3 training images, 1 for validation" in done.stderr
+
+
 def test_an_empty_folder_is_an_error(tmp_path):
     done = subprocess.run(command(tmp_path, tmp_path / "run"), capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "--data: at least 2 usable images are needed, found 0" in done.stderr
+    assert "no usable image of 20 pixels per side or more in" in done.stderr

@@ -204,7 +204,7 @@ def test_chunked_says_that_it_cannot_be_differentiated_twice():
     q, v, plan = case(11, 4, 2)
     q.requires_grad_()
     (first,) = torch.autograd.grad(lsh_attention(q, v, plan, backend="chunked").square().sum(), q, create_graph=True)
-    with pytest.raises(NotImplementedError, match="has no second derivative with backend=.chunked.; use backend=.refer"):
+    with pytest.raises(NotImplementedError, match="has no second derivative with backend='chunked'; use"):
         first.sum().backward()
 
 
