@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 DEMO := examples/images/chelsea
 
-.PHONY: demo test annotated lint format types docs examples clean
+.PHONY: demo test annotated lint format types docs examples bench clean
 
 demo: .venv/demo
 	$(BIN)/cclnn upscale $(DEMO).png -o $(DEMO)_x2.png --overwrite
@@ -44,6 +44,10 @@ examples: .venv/dev
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) -e ".[dev]"
 	touch $@ .venv/demo
+
+bench: .venv/dev  # some ten minutes on two cores; nothing else should run
+	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/plot.py benchmarks/results/cpu.json docs/figures/attention.svg
 
 clean:
 	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis $(DEMO)_x2.png

@@ -45,7 +45,7 @@ def upscale(
     \b
     Example: cclnn upscale holiday.jpg -o holiday-large.png
     """
-    from cclnn.image.files import ImageFileError, check_target, read_image, write_png
+    from cclnn.image.files import check_target, read_image, write_png
 
     started = time.perf_counter()
     try:
@@ -69,7 +69,7 @@ def upscale(
 
             result = upscaler(image, progress=show)
         write_png(result, output)
-    except (ImageFileError, ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, ImportError) as error:
         raise click.ClickException(str(error)) from error
     size = output.stat().st_size / 1e6
     click.echo(
