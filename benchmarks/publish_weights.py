@@ -24,6 +24,7 @@ from cclnn.models import SRModel
 from cclnn.ops import imresize
 
 WEIGHTS = Path(cclnn.__file__).parent / "weights"
+DATA = "545 freely licensed photographs (CC0, public domain, CC BY, BSD, Unsplash, Pexels), 8 of them held out"
 LIMIT = 2_500_000  # bytes in the wheel
 
 
@@ -35,10 +36,7 @@ def main() -> None:
     parser.add_argument("--commit", required=True, help="of the code that trained")
     parser.add_argument("--seed", type=int, required=True, help="of the training run")
     parser.add_argument("--recipe", required=True, help="the command that trained, without paths")
-    parser.add_argument(
-        "--data",
-        default="545 freely licensed photographs (CC0, public domain, CC BY, BSD, Unsplash, Pexels), 8 of them held out",
-    )
+    parser.add_argument("--data", default=DATA, help="what the weights were trained on")
     parser.add_argument("--set5", type=Path, required=True)
     parser.add_argument("--b100", type=Path, required=True)
     args = parser.parse_args()

@@ -8,7 +8,7 @@ from einops import rearrange
 from cclnn._checks import check_at_least, check_floating, check_shape
 from cclnn._typing import Float, Int, Tensor
 
-BLOCK = 2**11  # tokens hashed at a time: their projections stay in a core's cache
+BLOCK = 2**13  # tokens hashed at a time, so that projections, the widest tensor of all, are never held at once
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,11 @@ def hash_codes(embed: Float[Tensor, "b n e"], rotations: Float[Tensor, "e r half
 
 
 def _nearest_axis(projected: Float[Tensor, "n axes"], *, rounds: int) -> Int[Tensor, "n r"]:
-    """argmax over [p, -p], the first of equals: by comparing with the extremes, which is faster than argmax on CPUs."""
+    """argmax over [p, -p], the first of equals, without the concatenation."""
     p = rearrange(projected, "n (r half) -> n r half", r=rounds)
-    half = p.shape[-1]
-    top, bottom = p.amax(dim=-1, keepdim=True), p.amin(dim=-1, keepdim=True)
-    negative = -bottom > top  # on a tie [p, -p] puts the positive axis first
-    countdown = torch.arange(half, 0, -1, device=p.device, dtype=p.dtype)
-    hit = torch.where(p == torch.where(negative, bottom, top), countdown, 0.0).amax(dim=-1)
-    return half - hit.long() + half * negative.squeeze(-1)
+    top, first = p.max(dim=-1)
+    bottom, last = p.min(dim=-1)
+    return torch.where(-bottom > top, last + p.shape[-1], first)  # on a tie [p, -p] puts the positive axis first
 
 
 def make_plan(codes: Int[Tensor, "b r n"], *, chunk_size: int) -> LSHPlan:
