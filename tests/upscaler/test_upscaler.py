@@ -107,6 +107,6 @@ def test_bundled_model_beats_bicubic():
         ({"precision": "int8"}, "`precision` must be one of .* got 'int8'"),
     ],
 )
-def test_messages(edsr, arguments, message):
-    with pytest.raises(ValueError, match=message):
+def test_messages(edsr, arguments, message, rejects):
+    with rejects(message):
         Upscaler(edsr, **arguments)
