@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from cclnn.ops import hash_codes, lsh_attention, make_plan
-from cclnn.ops.lsh_attention import BACKENDS, chunked
+from cclnn.ops.lsh_attention import chunked
 
-FAST = [name for name in BACKENDS if name not in ("auto", "reference")]
+FAST = ["chunked"]  # "fused" has a file of its own
 ALL = ["reference", *FAST]
 # n m r: one chunk, exact, padded, two chunks, one token, two tokens, chunks of one, all but one slot a copy
 SIZES = [(5, 8, 1), (48, 16, 2), (53, 16, 4), (20, 16, 3), (1, 7, 2), (2, 1, 3), (11, 1, 2), (101, 13, 4), (33, 32, 2)]
@@ -200,6 +200,12 @@ def test_strided_inputs_and_cotangents(backend):
     assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-10)
 
 
+def test_a_backend_asked_for_by_name_runs_or_raises(rejects):
+    q, v, plan = case(11, 4, 2)
+    with rejects(r"backend='fused' cannot be used here: .*\. Use backend='auto'"):
+        lsh_attention(q, v, plan, backend="fused")  # float64, which no GPU kernel takes
+
+
 def test_chunked_says_that_it_cannot_be_differentiated_twice():
     q, v, plan = case(11, 4, 2)
     q.requires_grad_()
@@ -248,7 +254,9 @@ def test_auto_is_chunked():
 
 def test_messages(rejects):
     q, v, plan = case(20, 16, 2)
-    with rejects("`backend` must be one of 'auto', 'reference', 'chunked', got 'chunky'. Did you mean 'chunked'?"):
+    with rejects(
+        "`backend` must be one of 'auto', 'reference', 'chunked', 'fused', got 'chunky'. Did you mean 'chunked'?"
+    ):
         lsh_attention(q, v, plan, backend="chunky")
     with rejects(r"`query` must have shape \(b=2 n=20 e\), got \(20, 6\)"):
         lsh_attention(q[0], v, plan)

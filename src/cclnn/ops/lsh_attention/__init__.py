@@ -6,13 +6,27 @@ import torch
 
 from cclnn._checks import check_choice, check_floating, check_shape
 from cclnn._typing import Float, Tensor
-from cclnn.ops.lsh_attention import chunked, reference
+from cclnn.ops.lsh_attention import chunked, fused, reference
 from cclnn.ops.lsh_attention.plan import LSHPlan, hash_codes, make_plan, plan_from_order
 
-__all__ = ["BACKENDS", "Backend", "LSHPlan", "hash_codes", "lsh_attention", "make_plan", "plan_from_order"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "LSHPlan",
+    "hash_codes",
+    "lsh_attention",
+    "make_plan",
+    "plan_from_order",
+    "why_not",
+]
 
-Backend = Literal["auto", "reference", "chunked"]
-BACKENDS: tuple[Backend, ...] = ("auto", "reference", "chunked")
+Backend = Literal["auto", "reference", "chunked", "fused"]
+BACKENDS: tuple[Backend, ...] = ("auto", "reference", "chunked", "fused")
+
+
+def why_not(backend: Backend, query: Tensor, value: Tensor, plan: LSHPlan) -> str | None:
+    """Why `backend` cannot run these tensors here; None if it can. The whole support table."""
+    return fused.why_not(query, value, plan) if backend == "fused" else None
 
 
 def lsh_attention(
@@ -25,13 +39,14 @@ def lsh_attention(
         query: q, also the keys once normalised; any floating dtype and device.
         value: v, of the same dtype as `query`, else both are promoted; under autocast both take its dtype.
         plan: who meets whom, from `make_plan`.
-        backend: "reference" (the released formulation), "chunked" (same result, lean and fast) or "auto" ("chunked").
+        backend: "reference" (the released formulation), "chunked" (same result, lean and fast on any device), "fused"
+            (Triton, for NVIDIA GPUs) or "auto": "chunked" as long as "fused" has not been measured on a GPU.
 
     Returns:
         the attended values, in the dtype computed in.
 
     Raises:
-        ValueError: wrong rank or sizes, a plan for other tokens, an unknown backend.
+        ValueError: wrong rank or sizes, a plan for other tokens, an unknown backend or one that cannot run here.
         TypeError: tensors that are not floating point.
     """
     check_choice("backend", backend, BACKENDS)
@@ -47,8 +62,12 @@ def lsh_attention(
         dtype = torch.promote_types(query.dtype, value.dtype)
     with torch.autocast(device, enabled=False):
         query, value = query.to(dtype), value.to(dtype)
+        if reason := why_not(backend, query, value, plan):
+            raise ValueError(f"backend={backend!r} cannot be used here: {reason}. Use backend='auto'.")
         match backend:
             case "reference":
                 return reference.attend(query, value, plan)
+            case "fused":
+                return fused.attend(query, value, plan)
             case "chunked" | "auto":
                 return chunked.attend(query, value, plan)
