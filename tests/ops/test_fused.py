@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from conftest import annotations_are_checked
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -180,13 +181,17 @@ def test_operators_keep_their_contracts():
 
 
 @needs_kernels
-def test_compiles_to_one_graph():
+def test_compiles_to_one_graph(request, monkeypatch):
+    """The question and the answer: why_not must be traceable too."""
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.compile cannot trace the checks of annotations into one graph")
+    monkeypatch.setattr(fused, "_interpreted", lambda: DEVICE == "cpu")  # not asked for while compiling
     q, v, plan = case(20, 16, 2)
 
     def twice(q, v, plan):
+        assert fused.why_not(q, v, plan) is None
         return fused.attend(2 * q, v, plan) + v
 
-    assert torch.compile(fused.why_not, fullgraph=True, backend="eager")(q.double(), v, plan) is not None
     compiled = torch.compile(twice, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         assert torch.equal(compiled(q, v, plan), twice(q, v, plan))

@@ -23,7 +23,7 @@ import triton
 import triton.language as tl
 
 LOG2E = tl.constexpr(1.4426950408889634)  # exp(x) = exp2(x log2(e)); the factor fuses with the shift
-SIZES = ["n", "m", "rounds", "turn", "span", "start", "stop", "copies"]  # compiled once for all values of these
+SIZES = ["n", "m", "rounds", "turn", "span", "start", "stop", "copies", "count"]  # compiled once for all values
 
 # `no_type_check` under each `triton.jit` keeps the annotated test run (jaxtyping's import hook) from wrapping kernels.
 
@@ -93,7 +93,7 @@ def weigh(scores, offset, near, others, m):
     return tl.where(met, tl.exp2(scores * LOG2E - offset), 0.0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 @no_type_check
 def normalise(q, unit, bound, count, EPS: tl.constexpr, E: tl.constexpr, PADDED_E: tl.constexpr, BLOCK: tl.constexpr):
     """k = q / max(|q|, EPS) in q's dtype; bound = q . k of these rounded values, times log2(e). count = b n."""
@@ -107,7 +107,7 @@ def normalise(q, unit, bound, count, EPS: tl.constexpr, E: tl.constexpr, PADDED_
     tl.store(bound + rows, tl.sum(query * key.to(tl.float32), axis=1) * LOG2E, mask=live)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 @no_type_check
 def prepare(grad, out, bound, mass, shift, delta, count, D: tl.constexpr, PADDED_D: tl.constexpr, BLOCK: tl.constexpr):
     """For backward: shift = bound + log2(mass), so that p = exp2(score log2(e) - shift); delta = grad . out."""
@@ -309,7 +309,7 @@ def differentiate_keys(
     store_rows(grad_v, tokens, live, total_v, D, PADDED_D)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 @no_type_check
 def differentiate_norm(
     q, from_q, from_k, grad_q, count, EPS: tl.constexpr, E: tl.constexpr, PADDED_E: tl.constexpr, BLOCK: tl.constexpr
