@@ -164,7 +164,7 @@ def attend(
     query = load_rows(q, tokens, E, PADDED_E)  # BLOCK e
     offset = tl.load(bound + tokens)[:, None]  # BLOCK 1
     weighed = sum_so_far(total, tokens, FIRST, D, PADDED_D)  # BLOCK d
-    sums = tl.zeros([BLOCK], tl.float32)
+    sums = tl.zeros([BLOCK], tl.float32) if FIRST else tl.load(mass + tokens)
     for x in range(begin, end, STEP):
         j = x + tl.arange(0, STEP)
         met = tl.load((line + x) + tl.arange(0, STEP))
@@ -174,8 +174,7 @@ def attend(
         weights = weigh(scores, offset, near, j, m)
         sums += tl.sum(weights, axis=1)
         weighed = add_dot(weights.to(value.dtype), value, weighed, PRECISION)
-    if not FIRST:
-        sums += tl.load(mass + tokens)
+    tl.debug_barrier()  # threads may hold the same sums: all have read them before one of them writes
     tl.store(mass + tokens, sums, mask=live)
     if LAST:
         store_rows(out, tokens, live, weighed / tl.where(live, sums, 1.0)[:, None], D, PADDED_D)
@@ -236,6 +235,7 @@ def differentiate_queries(
         weights = weigh(scores, offset, near, j, m)
         slope = weights * (dot(cotangent, tl.trans(value), PRECISION) - mean)
         total = add_dot(slope.to(key.dtype), key, total, PRECISION)
+    tl.debug_barrier()  # as in attend
     store_rows(grad_q, tokens, i < n, total, E, PADDED_E)
 
 
@@ -305,6 +305,7 @@ def differentiate_keys(
         total_v = add_dot(weights.to(cotangent.dtype), cotangent, total_v, PRECISION)
         slope = weights * (dot(value, tl.trans(cotangent), PRECISION) - mean)
         total_k = add_dot(slope.to(query.dtype), query, total_k, PRECISION)
+    tl.debug_barrier()  # as in attend
     store_rows(grad_k, tokens, live, total_k, E, PADDED_E)
     store_rows(grad_v, tokens, live, total_v, D, PADDED_D)
 

@@ -5,8 +5,8 @@ it stores: no sorted copies, no scores, only float32 sums in pixel order. Peak m
 4 b n d bytes forward and 4 b n (d + 2e) backward beside outputs and gradients, whatever m and r are.
 
 Sums are deterministic: rounds run one after the other, and in a round each row of a sum has one writer. Backward walks
-twice over each round, once per block of queries for dq and once per block of keys for dk and dv, which costs a quarter
-more products than atomics would and no surprise.
+twice over each round, once per block of queries for dq and once per block of keys for dk and dv: 45 % more products (at
+e = d / 4) than one walk with atomics.
 """
 
 import importlib.util
@@ -237,9 +237,8 @@ class _Call:
         """The first tile of the table that fits in registers and shared memory and is not much longer than a chunk."""
         size = self.q.element_size()
         e, d = self.padded_e, self.padded_d
-        kept, sums = {"attend": (e, d), "queries": (e + d, e), "keys": (e + d, e + d)}[
-            name
-        ]  # widths of a program's rows
+        kept = e if name == "attend" else e + d  # width of the rows that a program keeps beside its sums
+        sums = {"attend": d, "queries": e, "keys": e + d}[name]
         room = _shared_memory(self.q)
         tiles = (SINGLE if self.q.dtype == torch.float32 else HALF)[name]
         for tile in tiles:
