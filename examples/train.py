@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from cclnn import load
 from cclnn.losses import CCLNNLoss
 from cclnn.metrics import psnr
 from cclnn.models import CCLNN, SRModel, create_model, list_models
@@ -60,6 +61,8 @@ def main() -> None:
 
     model = lay_out(create_model(args.model, scale=args.scale)).to(device)
     assert isinstance(model, SRModel)  # lay_out returns what it was given
+    if args.init_from and not (args.out / "last.pt").exists():
+        start_from(args.init_from, model)
     ema = AveragedModel(model, avg_fn=moving_average(args.ema))
     optimizer = torch.optim.Adam(model.parameters(), lr=args.lr, betas=(0.9, 0.999), eps=1e-8, fused=True)
     objective = CCLNNLoss(weight=args.weight, warmup=int(args.contrastive_after * args.steps))
@@ -106,6 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: last.pt, model.safetensors")
     parser.add_argument("--model", choices=list_models(), default="cclnn-t", help="which network")
     parser.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="magnification")
+    parser.add_argument("--init-from", help="trained weights to start from, of any scale: a name, folder or file")
     parser.add_argument("--steps", type=int, default=10_000, help="training steps")
     parser.add_argument("--batch", type=int, default=16, help="patches per step")
     parser.add_argument("--patch", type=int, default=32, help="LR patch, pixels per side (48 in the paper)")
@@ -247,6 +251,23 @@ def validate(model: SRModel, pictures: list[Picture], device: torch.device, dtyp
 
 
 # --- state --------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def start_from(source: str, model: SRModel) -> None:
+    """Copy the weights of another network where name and shape agree (the trunk, when the scales differ), and say key
+    by key which were not found there and keep their random values.
+    """
+    trained, own = load(source).state_dict(), model.state_dict()
+    fitting = {name: own[name].shape == tensor.shape for name, tensor in trained.items() if name in own}
+    for name, tensor in own.items():
+        if fitting.get(name):
+            tensor.copy_(trained[name])
+        else:
+            found = f"it has shape {tuple(trained[name].shape)} there" if name in fitting else "it is not there"
+            print(f"not started from {source}: {name} {tuple(tensor.shape)}, {found}", file=sys.stderr)
+    if not any(fitting.values()):
+        sys.exit(f"nothing in {source} fits {type(model).__name__} with {model.config}")
 
 
 def save(path: Path, model: SRModel, ema: AveragedModel, optimizer: torch.optim.Optimizer, step: int) -> None:

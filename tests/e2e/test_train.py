@@ -99,3 +99,17 @@ def test_an_empty_folder_is_an_error(tmp_path):
     done = subprocess.run(command(tmp_path, tmp_path / "run"), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no usable image of 20 pixels per side or more in" in done.stderr
+
+
+def test_starts_another_scale_from_the_trunk(photos, finished, tmp_path):
+    trained, _ = finished
+    once = ["--init-from", str(trained), "--scale", "3", "--steps", "1", "--lr", "0"]
+    done = subprocess.run([*command(photos, tmp_path), *once], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"not started from {trained}: tail.0.0.weight (576, 64, 3, 3), it has shape (256, 64, 3, 3) there"
+        in done.stderr
+    )
+    ours, theirs = cclnn.load(tmp_path).state_dict(), cclnn.load(trained).state_dict()
+    fresh = {name for name in ours if not torch.equal(ours[name], theirs[name][: len(ours[name])])}
+    assert fresh == {"tail.0.0.weight", "tail.0.0.bias"}
