@@ -45,11 +45,14 @@ NUMBERS: tuple[Number, ...] = ("fp32", "bf16")
 LAYERS = [
     *(Case("nlsa", c, 1, s, s, "inference", x) for c in (64, 128, 256) for s in (48, 96, 160) for x in NUMBERS),
     *(Case("nlsa", 64, 1, s, s, "inference", x) for s in (256, 512) for x in NUMBERS),
+    *(Case("nlsa", c, 16, 48, 48, "inference", x) for c in (64, 128, 256) for x in NUMBERS),
+    *(Case("nlsa", c, 1, 96, 96, "training", x) for c in (64, 128, 256) for x in NUMBERS),
     *(Case("nlsa", c, 16, 48, 48, "training", x) for c in (64, 128, 256) for x in NUMBERS),
 ]
 NETWORKS = [
     *(Case("cclnn-t", 0, 1, 240, 320, "inference", x) for x in NUMBERS),
     *(Case("cclnn-t", 0, 16, 32, 32, "training", x) for x in NUMBERS),
-    *(Case("cclnn-l", 0, 1, 160, 240, "inference", x) for x in NUMBERS),
+    *(Case("cclnn-l", 0, 1, 320, 480, "inference", x) for x in NUMBERS),
     *(Case("cclnn-l", 0, 4, 48, 48, "training", x) for x in NUMBERS),
 ]
+GROWTH = [x for x in LAYERS if (x.channels, x.batch, x.task) == (64, 1, "inference") and x.height > 48]

@@ -1,11 +1,12 @@
 """Time and peak memory of the attention's backends, as ratios to `reference` in the same run.
 
-python benchmarks/run.py [--only TEXT] [--quick] [--results FOLDER]
+python benchmarks/run.py [--only TEXT] [--quick] [--results FOLDER]; DEVICE.json and DEVICE.md are written there
 
 First the op's tests are run; a red one stops everything. Seconds: medians over interleaved calls (one backend after the
 other, so that a drift of the machine hits all alike) in one process. Memory: peak resident set over what was there
 before the call, on a GPU the peak allocated, in a fresh process for each backend. Everything runs in torch's default
-environment: the allocator is not tuned. Writes DEVICE.json and DEVICE.md.
+environment: the allocator is not tuned. Besides: how time and memory grow with the tokens (slope of the logarithms),
+`cclnn-t` against an EDSR of 8 blocks and 64 channels, what bfloat16 costs in PSNR, and what `import cclnn` costs.
 """
 
 import argparse
@@ -20,17 +21,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from cases import LAYERS, NETWORKS, Case
+from cases import GROWTH, LAYERS, NETWORKS, NUMBERS, Case
+from PIL import Image
 
 import cclnn
 from cclnn._files import write_atomically
+from cclnn.metrics import psnr
+from cclnn.ops import imresize
 from cclnn.ops.lsh_attention import Backend
 from cclnn.precision import DTYPES, autocast, lay_out
 
 ROOT = Path(__file__).parents[1]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-BACKENDS: tuple[Backend, ...] = ("reference", "chunked")
+BACKENDS: tuple[Backend, ...] = ("reference", "chunked") if DEVICE == "cpu" else ("reference", "chunked", "fused")
+PHOTO = ROOT / "examples" / "images" / "chelsea.png"
+PATIENCE = 20.0  # seconds that one backend is timed for, once it has run three times
 
 
 def main() -> None:
@@ -53,8 +60,10 @@ def main() -> None:
         if args.only not in name:
             continue
         rows.append(measure(case, repeats=3 if args.quick else 7))
-        print(markdown_row(rows[-1]), flush=True)
-    results = {"machine": machine(), "import": import_seconds(), "rows": rows}
+        print(*markdown_rows(rows[-1:]), sep="\n", flush=True)
+    results: dict[str, Any] = {"machine": machine(), "import": import_seconds(), "rows": rows}
+    if not args.only:
+        results |= {"growth": growth(rows), "networks": against_edsr(), "bf16 costs, dB": cost_of_bf16()}
     args.results.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=1) + "\n"
     write_atomically(args.results / f"{DEVICE}.json", lambda path: path.write_text(text))
@@ -63,16 +72,7 @@ def main() -> None:
 
 def measure(case: Case, *, repeats: int) -> dict[str, Any]:
     """Seconds and extra bytes of every backend."""
-    calls = {backend: prepare(case, backend) for backend in BACKENDS}
-    for call in calls.values():
-        call()
-    seconds: dict[str, list[float]] = {backend: [] for backend in BACKENDS}
-    for _ in range(repeats):
-        for backend, call in calls.items():
-            started = time.perf_counter()
-            call()
-            seconds[backend].append(time.perf_counter() - started)
-    del calls
+    seconds = interleaved({backend: prepare(case, backend) for backend in BACKENDS}, repeats=repeats)
     row: dict[str, Any] = {"case": case.name, **case.as_dict()}
     for backend in BACKENDS:
         child = [sys.executable, __file__, "--memory-of", case.name, backend]
@@ -86,6 +86,21 @@ def measure(case: Case, *, repeats: int) -> dict[str, Any]:
     return row
 
 
+def interleaved(calls: dict[Any, Callable[[], None]], *, repeats: int) -> dict[Any, list[float]]:
+    """Seconds of each call, one after the other in turns; fewer repeats, three at least, where they take long."""
+    for call in calls.values():
+        call()
+    seconds: dict[Any, list[float]] = {name: [] for name in calls}
+    for done in range(repeats):
+        if done >= 3 and max(map(sum, seconds.values())) > PATIENCE:
+            break
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
 def prepare(case: Case, backend: Backend) -> Callable[[], None]:
     """A call that does the case's work once, to its end."""
     torch.manual_seed(0)
@@ -96,6 +111,10 @@ def prepare(case: Case, backend: Backend) -> Callable[[], None]:
     else:
         model = cclnn.create_model(case.subject, scale=2, backend=backend)
         x = torch.rand(case.batch, 3, case.height, case.width)
+    return call_of(model, x, case)
+
+
+def call_of(model: torch.nn.Module, x: torch.Tensor, case: Case) -> Callable[[], None]:
     model.train(case.task == "training").to(DEVICE)
     x = x.to(DEVICE)
     if case.number == "bf16":
@@ -143,6 +162,51 @@ def resident(key: str) -> int:
     return int(line.split()[1]) * 1024
 
 
+def growth(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Exponents of time and memory as a function of the number of tokens: 1 is linear."""
+    found: dict[str, dict[str, float]] = {}
+    for number in NUMBERS:
+        measured = [row for case in GROWTH for row in rows if row["case"] == case.name and case.number == number]
+        tokens = np.log([row["height"] * row["width"] for row in measured])
+        for backend in BACKENDS:
+            found[f"{backend} {number}"] = {
+                key: float(np.polyfit(tokens, np.log([row[backend][key] for row in measured]), 1)[0])
+                for key in ("seconds", "bytes")
+            }
+    return found
+
+
+def against_edsr() -> dict[str, dict[str, float]]:
+    """Seconds of cclnn-t and of an EDSR of as many blocks and channels, x2, and their ratio."""
+    found: dict[str, dict[str, float]] = {}
+    for case in NETWORKS:
+        if (case.subject, case.task) != ("cclnn-t", "inference"):
+            continue
+        torch.manual_seed(0)
+        x = torch.rand(case.batch, 3, case.height, case.width)
+        models = {"cclnn-t": cclnn.create_model("cclnn-t"), "edsr": cclnn.create_model("edsr-baseline", n_resblocks=8)}
+        seconds = interleaved({name: call_of(model, x, case) for name, model in models.items()}, repeats=15)
+        medians = {name: statistics.median(times) for name, times in seconds.items()}
+        found[case.number] = {**medians, "ratio": medians["cclnn-t"] / medians["edsr"]}
+    return found
+
+
+def cost_of_bf16() -> float:
+    """PSNR of cclnn-t-x2 on the example photograph in float32 less that under bfloat16 autocast."""
+    with Image.open(PHOTO) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    hr = torch.from_numpy(pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2].copy())
+    hr = hr.permute(2, 0, 1)[None]
+    lr = (imresize(hr, 0.5).float() / 255).to(DEVICE)
+    model = cclnn.load("cclnn-t-x2").to(DEVICE)
+    found = []
+    for number in NUMBERS:
+        with torch.no_grad(), autocast(DTYPES[number], DEVICE):
+            sr = model(lr).clamp(0, 1).cpu()
+        found.append(psnr(sr, hr.float() / 255, border=2).item())
+    return found[0] - found[1]
+
+
 def import_seconds() -> dict[str, float]:
     """`import torch`, and what importing the layers adds."""
 
@@ -181,26 +245,45 @@ def markdown(results: dict[str, Any]) -> str:
     lines = [
         "# Attention backends",
         "",
-        "Written by `make bench`: `chunked` against `reference`, the released formulation, in one run.",
-        "Ratios above 1 mean faster or leaner.",
+        "Written by `make bench`: every backend against `reference`, the released formulation, in one run. Ratios",
+        "above 1 mean faster or leaner; those of bf16 rows are to the bf16 reference, in brackets to the fp32 one.",
         "",
         *(f"- {key}: {value}" for key, value in results["machine"].items() if value is not None),
         *(f"- import {key}: {value:.2f} s" for key, value in results["import"].items()),
         "",
-        "| case | reference, s | chunked, s | faster | reference, MiB | chunked, MiB | leaner |",
-        "|---|---|---|---|---|---|---|",
-        *(markdown_row(row) for row in results["rows"]),
+        "| case | backend | reference, s | s | faster | reference, MiB | MiB | leaner |",
+        "|---|---|---|---|---|---|---|---|",
+        *markdown_rows(results["rows"]),
+        "",
     ]
-    return "\n".join(lines) + "\n"
+    if "growth" in results:
+        lines += ["| one NLSA of 64 channels, 96x96 to 512x512 | time ~ tokens^ | memory ~ tokens^ |", "|---|---|---|"]
+        lines += [f"| {k} | {v['seconds']:.2f} | {v['bytes']:.2f} |" for k, v in results["growth"].items()]
+        lines += ["", "| x2, 320x240 | cclnn-t, s | EDSR 8 blocks 64 channels, s | ratio |", "|---|---|---|---|"]
+        lines += [
+            f"| {number} | {v['cclnn-t']:.3f} | {v['edsr']:.3f} | {v['ratio']:.2f} |"
+            for number, v in results["networks"].items()
+        ]
+        lines += ["", f"bfloat16 costs `cclnn-t-x2` {results['bf16 costs, dB']:.4f} dB on the example photograph.", ""]
+    return "\n".join(lines)
 
 
-def markdown_row(row: dict[str, Any]) -> str:
-    slow, fast = row["reference"], row["chunked"]
-    mib = [x["bytes"] / 2**20 for x in (slow, fast)]
-    return (
-        f"| {row['case']} | {slow['seconds']:.3f} | {fast['seconds']:.3f} | {slow['seconds'] / fast['seconds']:.1f}x "
-        f"| {mib[0]:.0f} | {mib[1]:.0f} | {mib[0] / max(mib[1], 1):.1f}x |"
-    )
+def markdown_rows(rows: list[dict[str, Any]]) -> list[str]:
+    wide = {row["case"]: row["reference"]["seconds"] for row in rows if row["number"] == "fp32"}
+    lines = []
+    for row in rows:
+        slow = row["reference"]
+        for backend in BACKENDS[1:]:
+            fast = row[backend]
+            faster = f"{slow['seconds'] / fast['seconds']:.1f}x"
+            if row["number"] == "bf16" and (base := wide.get(row["case"].replace("bf16", "fp32"))):
+                faster += f" ({base / fast['seconds']:.1f}x)"
+            mib = [x["bytes"] / 2**20 for x in (slow, fast)]
+            lines.append(
+                f"| {row['case']} | {backend} | {slow['seconds']:.3f} | {fast['seconds']:.3f} | {faster} "
+                f"| {mib[0]:.0f} | {mib[1]:.0f} | {mib[0] / max(mib[1], 1):.1f}x |"
+            )
+    return lines
 
 
 if __name__ == "__main__":

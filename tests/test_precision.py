@@ -29,6 +29,13 @@ def test_autocast_is_off_for_float32():
         assert layer.conv1(x).dtype == torch.bfloat16
 
 
+def test_cast_once_casts_under_autocast_only():
+    x = torch.rand(1, 4, 5, 7)
+    assert precision.cast_once(x) is x
+    with precision.autocast(torch.bfloat16, "cpu"):
+        assert torch.equal(precision.cast_once(x), x.bfloat16())
+
+
 def test_lay_out_changes_strides_and_nothing_else():
     layer, x = ResBlock(4).double(), torch.rand(1, 4, 5, 7, dtype=torch.float64)
     before = layer(x)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from cclnn._checks import check_choice
+from cclnn._typing import Tensor
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16", "fp16")
@@ -34,6 +35,12 @@ def autocast(dtype: torch.dtype, device: torch.device | str) -> Iterator[None]:
     """torch.autocast to `dtype`, nothing at all for float32."""
     with torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype != torch.float32):
         yield
+
+
+def cast_once(x: Tensor) -> Tensor:
+    """`x` in autocast's dtype where autocast is on: for a tensor that several of its operations would each cast."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 def lay_out(model: nn.Module) -> nn.Module:

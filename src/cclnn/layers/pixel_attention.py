@@ -21,5 +21,5 @@ class PixelAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
-        gate: Tensor = self.conv(x).sigmoid()
+        gate: Tensor = self.conv(x).sigmoid_()
         return x * gate

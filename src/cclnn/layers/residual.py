@@ -1,5 +1,6 @@
 """EDSR's residual block (Lim et al. 2017)."""
 
+import torch
 from torch import nn
 
 from cclnn._checks import check_at_least, check_shape
@@ -24,5 +25,5 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
-        branch: Tensor = self.conv2(self.conv1(x).relu())
-        return x + self.res_scale * branch
+        branch: Tensor = self.conv2(self.conv1(x).relu_())
+        return torch.add(x, branch, alpha=self.res_scale)

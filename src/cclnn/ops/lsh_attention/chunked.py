@@ -6,9 +6,12 @@ Differs from reference.py in the order of summation only (README.md has the deri
 - the shift is one more column of the matrix product: [q_i, -|q_i|] . [k_j, 1];
 - with one chunk of halo on each side, the 3m keys of a chunk are an overlapping view of the sorted rows, no copy;
 - backward keeps q, v, the output and the mass, and computes the scores again.
-The scores held at once are about WORKSPACE elements, instead of b * r * s * 3m.
+Only the rows of the chunks at hand are ever held in sorted order, in buffers that all groups of chunks share; of the
+scores, about WORKSPACE elements are held at once, instead of b * r * s * 3m.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +23,7 @@ from cclnn.ops.lsh_attention.plan import LSHPlan
 from cclnn.ops.lsh_attention.reference import EPS
 
 WORKSPACE = 2**20
+LOG2E = 1.4426950408889634  # exp(x) = 2^(x log2 e), and powers of two are three times as fast on a CPU
 
 
 def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) -> Float[Tensor, "b n d"]:
@@ -75,23 +79,23 @@ backward_op.register_autograd(_refuse)
 
 
 def _forward(q: Tensor, v: Tensor, plan: LSHPlan) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n 1"]]:
+    wide, e, d = _wide(q.dtype), q.shape[-1], v.shape[-1]
     queries, keys, _ = _shifted(q)
-    v = v.contiguous()  # once, not in every round
-    lines = [_Line(plan, r) for r in range(plan.slots.shape[1])]
-    rows_q, rows_k, rows_v, rows_out = (lines[0].rows(x) for x in (queries, keys, v, v))
-    rows_mass = rows_v.new_empty(rows_v.shape[0], 1, dtype=_wide(v.dtype))
-    scores = lines[0].workspace(v)
-    total, mass = torch.zeros_like(v, dtype=_wide(v.dtype)), rows_mass.new_zeros(*v.shape[:2], 1)
-    for line in lines:
-        line.take(queries, rows_q)
-        line.take(keys, rows_k)
-        line.take(v, rows_v)
-        for group in line.groups():
-            weights = group.scores(rows_q, rows_k, scores).exp_()
-            torch.bmm(weights, group.windows(rows_v), out=group.own(rows_out))
-            torch.sum(weights, dim=-1, keepdim=True, dtype=rows_mass.dtype, out=group.own(rows_mass))
-        total += line.untake(rows_out)
-        mass += line.untake(rows_mass)
+    values = rearrange(v, "b n d -> (b n) d").contiguous()
+    total = values.new_zeros(len(values) + 1, d, dtype=wide)  # the last row is nobody's
+    mass = values.new_zeros(len(values) + 1, dtype=wide)
+    room = _Room(plan, values)
+    rows_q, rows_k, rows_v = room.own(e + 1), room.met(e + 1), room.met(d)
+    scores, gains = room.scores(), room.own(d)
+    wide_scores, wide_gains = room.scores(wide), room.own(d, wide)
+    for group in room.groups():
+        asking = group.chunks(_take(queries, group.own, rows_q))
+        weights = group.products(asking, group.windows(_take(keys, group.tokens, rows_k)).mT, scores).exp2_()
+        gained = group.products(weights, group.windows(_take(values, group.tokens, rows_v)), group.chunks(gains))
+        total.index_add_(0, group.askers, _widen(gained.flatten(0, 1), wide_gains))
+        mass.index_add_(0, group.askers, _widen(weights, wide_scores).sum(dim=-1).flatten())
+    total = rearrange(total[:-1], "(b n) d -> b n d", b=len(q))
+    mass = rearrange(mass[:-1], "(b n) -> b n 1", b=len(q))
     return total.div_(mass).to(v.dtype), mass
 
 
@@ -99,38 +103,36 @@ def _backward(
     grad: Tensor, q: Tensor, v: Tensor, plan: LSHPlan, out: Tensor, mass: Tensor
 ) -> tuple[Float[Tensor, "b n e"], Float[Tensor, "b n d"]]:
     """ds_ij = p_ij (g_i . v_j - g_i . out_i),  p_ij = exp(s_ij - |q_i|) / mass_i over all rounds."""
-    wide = _wide(q.dtype)
+    wide, e, d = _wide(q.dtype), q.shape[-1], v.shape[-1]
     queries, keys, norm = _shifted(q)
     share = grad.to(wide) / mass  # g_i / mass_i
     offset = (share * out).sum(dim=-1, keepdim=True)
     shares = torch.cat([share, -offset], dim=-1).to(v.dtype)
-    values = F.pad(v, (0, 1), value=1.0)  # so that shares . values = (g_i . v_j - g_i . out_i) / mass_i
-    e, d = q.shape[-1], v.shape[-1]
-    lines = [_Line(plan, r) for r in range(plan.slots.shape[1])]
-    rows_q, rows_k, rows_v, rows_g = (lines[0].rows(x) for x in (queries, keys, values, shares))
-    rows_dq = rows_q.new_empty(rows_q.shape[0], e)
-    rows_dk, rows_dv = (rows_q.new_empty(rows_q.shape[0], width, dtype=wide) for width in (e, d))
-    scores, slopes = lines[0].workspace(v), lines[0].workspace(v)
-    grad_q, grad_k, grad_v = (torch.zeros_like(x, dtype=wide) for x in (q, q, v))
-    for line in lines:
-        line.take(queries, rows_q)
-        line.take(keys, rows_k)
-        line.take(values, rows_v)
-        line.only_tokens(line.take(shares, rows_g))  # nobody reads what copies and halo attend to
-        rows_dk.zero_()
-        rows_dv.zero_()
-        for group in line.groups():
-            weights = group.scores(rows_q, rows_k, scores).exp_()
-            group.add_windows(rows_dv, torch.bmm(weights.mT, group.own(rows_g)[..., :d]))
-            slope = group.scores(rows_g, rows_v, slopes).mul_(weights)
-            torch.bmm(slope, group.windows(rows_k)[..., :e], out=group.own(rows_dq))
-            group.add_windows(rows_dk, torch.bmm(slope.mT, group.own(rows_q)[..., :e]))
-        grad_q += line.untake(rows_dq)
-        grad_k += line.untake(line.fold(rows_dk))
-        grad_v += line.untake(line.fold(rows_dv))
+    shares = F.pad(rearrange(shares, "b n d -> (b n) d"), (0, 0, 0, 1))  # what nobody asks for weighs nothing
+    values = rearrange(F.pad(v, (0, 1), value=1.0), "b n d -> (b n) d")
+    # shares . values = (g_i . v_j - g_i . out_i) / mass_i
+    grad_q, grad_k, grad_v = (keys.new_zeros(len(shares), width, dtype=wide) for width in (e, e, d))
+    room = _Room(plan, values)
+    rows_q, rows_k, rows_v, rows_g = room.own(e + 1), room.met(e + 1), room.met(d + 1), room.own(d + 1)
+    scores, slopes, wide_dq = room.scores(), room.scores(), room.own(e, wide)
+    rows_dq, windows_dk, windows_dv = room.own(e), room.windows(e), room.windows(d)
+    rows_dk, rows_dv = room.met(e, wide), room.met(d, wide)
+    for group in room.groups():
+        asking = group.chunks(_take(queries, group.own, rows_q))
+        met = group.windows(_take(keys, group.tokens, rows_k))
+        weights = group.products(asking, met.mT, scores).exp2_()
+        gains = group.chunks(_take(shares, group.askers, rows_g))
+        slope = group.products(gains, group.windows(_take(values, group.tokens, rows_v)).mT, slopes).mul_(weights)
+        dv = group.products(weights.mT, gains[..., :d], windows_dv)
+        dk = group.products(slope.mT, asking[..., :e], windows_dk)
+        dq = group.products(slope, met[..., :e], group.chunks(rows_dq))
+        grad_v.index_add_(0, group.tokens, group.sum_windows(dv, rows_dv))
+        grad_k.index_add_(0, group.tokens, group.sum_windows(dk, rows_dk))
+        grad_q.index_add_(0, group.askers, _widen(dq.flatten(0, 1), wide_dq))
+    grad_q, grad_k, grad_v = (rearrange(x[:-1], "(b n) e -> b n e", b=len(q)) for x in (grad_q, grad_k, grad_v))
     unit = q / norm
     along = unit * (unit * grad_k).sum(dim=-1, keepdim=True)  # the norm's own gradient, none where it is clamped
-    grad_q += (grad_k - along.masked_fill_(norm <= EPS, 0.0)) / norm
+    grad_q = grad_q / LOG2E + (grad_k - along.masked_fill_(norm <= EPS, 0.0)) / norm
     return grad_q.to(q.dtype), grad_v.to(v.dtype)
 
 
@@ -139,87 +141,93 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _shifted(q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[q_i, -q_i . k_i], [k_j, 1] and the clamped norms: products of the first two are scores <= 0, up to rounding."""
+def _shifted(q: Tensor) -> tuple[Float[Tensor, "bn e1"], Float[Tensor, "bn e1"], Float[Tensor, "b n 1"]]:
+    """[q_i, -q_i . k_i], [k_j, 1] and the clamped norms, with keys times log2 e: products of the first two are the
+    exponents of 2 in exp(s_ij - s_ii), at most 0 up to rounding.
+    """
     norm = q.to(_wide(q.dtype)).norm(dim=-1, keepdim=True).clamp_min(EPS)
-    unit = (q / norm).to(q.dtype)
-    bound = (q.to(norm.dtype) * unit).sum(dim=-1, keepdim=True)  # of the rounded values that enter the product
-    return torch.cat([q, -bound.to(q.dtype)], dim=-1), F.pad(unit, (0, 1), value=1.0), norm
+    keys = (q * (LOG2E / norm)).to(q.dtype)
+    bound = (q.to(norm.dtype) * keys).sum(dim=-1, keepdim=True)  # of the rounded values that enter the product
+    queries = torch.cat([q, -bound.to(q.dtype)], dim=-1)
+    return queries.flatten(0, 1), F.pad(keys, (0, 1), value=1.0).flatten(0, 1), norm
 
 
-class _Line:
-    """The rows of one hash round in sorted order, image after image, each with a chunk of halo on both sides.
+def _take(x: Float[Tensor, "bn e"], tokens: Tensor, room: Float[Tensor, "rows e"]) -> Float[Tensor, "taken e"]:
+    """The rows of these tokens, in `room`."""
+    return torch.index_select(x, 0, tokens, out=room[: len(tokens)])
 
-    Windows of three chunks slide along the whole line. The two windows per border that straddle two images fill
-    halo rows only, which `untake` and `fold` never read.
+
+def _widen(x: Tensor, room: Tensor) -> Tensor:
+    """x in the dtype of `room`, and there if it is another one."""
+    return x if x.dtype == room.dtype else room[: len(x)].copy_(x)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Neighbouring chunks of one round, and a chunk of halo on either side.
+
+    tokens: (k + 2) m, the token in each slot, counted through all images
+    own:    k m, the same without the halo
+    askers: k m, the token that takes what its slot receives; b * n, which is nobody, for copies and straddlers
     """
 
-    def __init__(self, plan: LSHPlan, r: int) -> None:
-        slots, where = plan.slots[:, r], plan.where[:, r]
-        self.m = plan.chunk
-        self.b, self.n = where.shape
-        self.s = slots.shape[1]
-        images = torch.arange(self.b, device=slots.device)[:, None]
-        haloed = torch.cat([slots[:, -self.m :], slots, slots[:, : self.m]], dim=1)
-        self.tokens = rearrange(haloed + images * self.n, "b s -> (b s)")
-        self.places = rearrange(where + self.m + images * (self.s + 2 * self.m), "b n -> (b n)")
+    tokens: Tensor
+    own: Tensor
+    askers: Tensor
+    m: int
 
-        self.windows = len(self.tokens) // self.m - 2
-        self.step = min(self.windows, max(1, WORKSPACE // (3 * self.m * self.m)))
-
-    def groups(self) -> list["_Group"]:
-        starts = range(0, self.windows, self.step)
-        return [_Group(start, min(start + self.step, self.windows), self.m) for start in starts]
-
-    def workspace(self, like: Tensor) -> Float[Tensor, "k m window"]:
-        """Room for the scores of one group, reused by all."""
-        return like.new_empty(self.step, self.m, 3 * self.m)
-
-    def rows(self, like: Float[Tensor, "b n e"]) -> Float[Tensor, "rows e"]:
-        """Room for the rows of one line, reused by all."""
-        return like.new_empty(len(self.tokens), like.shape[-1])
-
-    def take(self, x: Float[Tensor, "b n e"], rows: Float[Tensor, "rows e"]) -> Float[Tensor, "rows e"]:
-        """Fill `rows` with the tokens of x in sorted order, halo included."""
-        return torch.index_select(rearrange(x, "b n e -> (b n) e"), 0, self.tokens, out=rows)
-
-    def untake(self, rows: Float[Tensor, "rows e"]) -> Float[Tensor, "b n e"]:
-        return rearrange(rows.index_select(0, self.places), "(b n) e -> b n e", b=self.b)
-
-    def only_tokens(self, rows: Float[Tensor, "rows e"]) -> Float[Tensor, "rows e"]:
-        """Zero the halo and the copies that fill the last chunk, in place."""
-        lines = rearrange(rows, "(b s) e -> b s e", b=self.b)
-        lines[:, : self.m] = 0
-        lines[:, self.m + self.n :] = 0
-        return rows
-
-    def fold(self, rows: Float[Tensor, "rows e"]) -> Float[Tensor, "rows e"]:
-        """Add the halo and the copies that fill the last chunk to the rows they were copied from, in place."""
-        m, end, last = self.m, self.m + self.s, self.m + self.n
-        lines = rearrange(rows, "(b s) e -> b s e", b=self.b)
-        lines[:, end - m : end] += lines[:, :m]
-        lines[:, m : 2 * m] += lines[:, end:]
-        lines[:, last - (end - last) : last] += lines[:, last:end]
-        return rows
-
-
-class _Group:
-    """Windows start..stop of a line: window w has the keys of chunks w, w+1, w+2 and the queries of chunk w+1."""
-
-    def __init__(self, start: int, stop: int, m: int) -> None:
-        self.start, self.stop, self.m = start, stop, m
-
-    def own(self, rows: Float[Tensor, "rows e"]) -> Float[Tensor, "k m e"]:
-        return rearrange(rows[(self.start + 1) * self.m : (self.stop + 1) * self.m], "(k m) e -> k m e", m=self.m)
+    def chunks(self, rows: Float[Tensor, "rows e"]) -> Float[Tensor, "k m e"]:
+        return rearrange(rows[: len(self.own)], "(k m) e -> k m e", m=self.m)
 
     def windows(self, rows: Float[Tensor, "rows e"]) -> Float[Tensor, "k window e"]:
-        return rows[self.start * self.m : (self.stop + 2) * self.m].unfold(0, 3 * self.m, self.m).mT
+        """What each chunk meets: itself and its neighbours, three chunks of rows."""
+        return rows.unfold(0, 3 * self.m, self.m).mT
 
-    def scores(self, own: Tensor, others: Tensor, room: Float[Tensor, "k m window"]) -> Float[Tensor, "g m window"]:
-        """Product of each chunk's own rows with the rows of its window."""
-        return torch.bmm(self.own(own), self.windows(others).mT, out=room[: self.stop - self.start])
+    def products(self, left: Tensor, right: Tensor, room: Float[Tensor, "room m w"]) -> Float[Tensor, "k m w"]:
+        return torch.bmm(left, right, out=room[: len(left)])
 
-    def add_windows(self, rows: Float[Tensor, "rows e"], x: Float[Tensor, "k window e"]) -> None:
+    def sum_windows(self, x: Float[Tensor, "k window e"], room: Float[Tensor, "room e"]) -> Float[Tensor, "rows e"]:
+        """The sum of what each row received in the windows that hold it."""
+        total = room[: len(self.tokens)].zero_()
         for t in range(3):
-            part = rows[(self.start + t) * self.m : (self.stop + t) * self.m]
-            rearrange(part, "(k m) e -> k m e", m=self.m).add_(x[:, t * self.m : (t + 1) * self.m])
+            part = rearrange(total[t * self.m :][: len(self.own)], "(k m) e -> k m e", m=self.m)
+            part += x[:, t * self.m : (t + 1) * self.m]
+        return total
+
+
+class _Room:
+    """The groups of a plan, and buffers as large as the largest of them.
+
+    All images of a batch stand in one line, each with its halo. The two windows per border that straddle two images
+    belong to halo rows: they are computed, and nobody takes the result.
+    """
+
+    def __init__(self, plan: LSHPlan, like: Tensor) -> None:
+        self.plan, self.like, self.m = plan, like, plan.chunk
+        batch, _, slots = plan.slots.shape
+        self.chunks = batch * (slots // self.m + 2) - 2
+        self.step = min(self.chunks, max(1, WORKSPACE // (3 * self.m * self.m)))
+
+    def own(self, width: int, dtype: torch.dtype | None = None) -> Float[Tensor, "rows e"]:
+        return self.like.new_empty(self.step * self.m, width, dtype=dtype)
+
+    def met(self, width: int, dtype: torch.dtype | None = None) -> Float[Tensor, "rows e"]:
+        return self.like.new_empty((self.step + 2) * self.m, width, dtype=dtype)
+
+    def windows(self, width: int) -> Float[Tensor, "k window e"]:
+        return self.like.new_empty(self.step, 3 * self.m, width)
+
+    def scores(self, dtype: torch.dtype | None = None) -> Float[Tensor, "k m window"]:
+        return self.like.new_empty(self.step, self.m, 3 * self.m, dtype=dtype)
+
+    def groups(self) -> Iterator[_Group]:
+        m, (batch, rounds, _), n = self.m, self.plan.slots.shape, self.plan.where.shape[-1]
+        first = torch.arange(batch, device=self.like.device)[:, None] * n
+        for r in range(rounds):
+            slots = self.plan.slots[:, r] + first
+            tokens = torch.cat([slots[:, -m:], slots, slots[:, :m]], dim=1).flatten()
+            askers = F.pad(slots[:, :n], (m, tokens.numel() // batch - m - n), value=batch * n).flatten()
+            for start in range(0, self.chunks, self.step):
+                stop = min(start + self.step, self.chunks)
+                own = slice((start + 1) * m, (stop + 1) * m)
+                yield _Group(tokens[start * m : (stop + 2) * m], tokens[own], askers[own], m)
