@@ -21,7 +21,7 @@ class Entry:
 
 
 LIGHT: dict[str, Any] = {"channels": 128, "n_resblocks": 16}
-TINY: dict[str, Any] = {"channels": 64, "n_resblocks": 8, "res_scale": 1.0, "chunk_size": 64, "n_hashes": 2}
+TINY: dict[str, Any] = {"channels": 64, "n_resblocks": 8, "res_scale": 1.0, "chunk_size": 64, "n_hashes": 1}
 
 MODELS: dict[str, Entry] = {
     "cclnn": Entry(CCLNN),
