@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import cclnn
@@ -80,3 +81,137 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, model, monkeypatch):
         checkpoint.write_file(model, path)
     assert path.read_bytes() == b"old"
     assert [child.name for child in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+# --- what is written
+
+
+def state_equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+
+
+@pytest.mark.parametrize("name", ["cclnn-t", "edsr-baseline", "nlsn-l"])
+def test_a_round_trip_is_bit_identical_and_leaves_the_random_state(tmp_path, name):
+    model = cclnn.create_model(name, scale=3).eval()
+    model.save_pretrained(tmp_path)
+    before = torch.get_rng_state()
+    again = cclnn.load(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again.config == model.config
+    assert state_equal(again.state_dict(), model.state_dict())
+    assert [(k, p.requires_grad) for k, p in again.named_parameters()] == [
+        (k, p.requires_grad) for k, p in model.named_parameters()
+    ]
+    x = torch.rand(1, 3, 11, 7)
+    assert torch.equal(again(x), model(x))
+
+
+def test_a_folder_holds_three_files_and_no_traces(tmp_path, model):
+    model.save_pretrained(tmp_path / "new" / "folder")
+    model.save_pretrained(tmp_path / "new" / "folder")
+    folder = tmp_path / "new" / "folder"
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    config = json.loads((folder / "config.json").read_text())
+    assert config == {"schema": 1, "architecture": "EDSR", "arguments": model.config}
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        header = json.loads(file.metadata()["cclnn"])
+    assert header == {"version": cclnn.__version__, **config}
+
+
+def test_shared_tensors_are_stored_under_each_name(tmp_path, model):
+    model.body[0].conv2 = model.body[0].conv1
+    model.save_pretrained(tmp_path)
+    again = cclnn.load(tmp_path)
+    assert state_equal(again.state_dict(), model.state_dict())
+    assert again.body[0].conv1.weight.data_ptr() != again.body[0].conv2.weight.data_ptr()
+
+
+def test_views_and_strides_are_stored_as_they_read(tmp_path, model):
+    model.to(memory_format=torch.channels_last)
+    model.head.weight = torch.nn.Parameter(torch.randn(3, 3, 3, 8).permute(3, 0, 1, 2))
+    model.save_pretrained(tmp_path)
+    assert state_equal(cclnn.load(tmp_path).state_dict(), model.state_dict())
+
+
+def test_compiled_parts_are_saved_under_plain_names(tmp_path, model):
+    plain = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.body[0] = torch.compile(model.body[0], backend="eager")
+    assert any("_orig_mod" in name for name in model.state_dict())
+    model.save_pretrained(tmp_path)
+    assert state_equal(cclnn.load(tmp_path).state_dict(), plain)
+    torch.compile(model, backend="eager").save_pretrained(tmp_path / "whole")
+    assert state_equal(cclnn.load(tmp_path / "whole").state_dict(), plain)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "module.module."])
+def test_wrapped_names_are_read(tmp_path, model, prefix):
+    path = tmp_path / "m.safetensors"
+    header = {"cclnn": json.dumps(checkpoint.describe(model))}
+    save_file({prefix + name: x for name, x in model.state_dict().items()}, path, metadata=header)
+    assert state_equal(cclnn.load(path).state_dict(), model.state_dict())
+
+
+def test_names_that_meet_without_their_wrappers_are_an_error(tmp_path, model):
+    path = tmp_path / "m.safetensors"
+    checkpoint.write_file(model, path)
+    rewrite(path, **{"head._orig_mod.bias": torch.zeros(8)})
+    with pytest.raises(ValueError, match=r"holds several tensors for head\.bias once wrappers' prefixes are dropped"):
+        checkpoint.read_file(path)
+
+
+def test_numbers_that_cannot_be_stored_are_an_error_and_write_nothing(tmp_path, model):
+    with torch.no_grad():
+        model.head.bias[3] = 1e6
+    model.save_pretrained(tmp_path / "wide", dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match=r"EDSR as float16 holds numbers that are not finite, in head\.bias\."):
+        checkpoint.write_file(model, tmp_path / "m.safetensors", dtype=torch.float16)
+    assert [path.name for path in tmp_path.iterdir()] == ["wide"]
+
+
+def test_what_cannot_be_loaded_is_not_saved(tmp_path):
+    class Mine(cclnn.EDSR):
+        pass
+
+    with pytest.raises(ValueError, match=r"Mine: architecture` must be one of .*, got 'Mine'"):
+        Mine(2, channels=8, n_resblocks=1).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"n_hashes must lie in \[1, 16\], got 17"):
+        cclnn.NLSN(2, channels=8, n_resblocks=1, n_hashes=17).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="`dtype` must be one of"):
+        cclnn.EDSR(2, channels=8, n_resblocks=1).save_pretrained(tmp_path, dtype=torch.int8)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- folders
+
+
+def test_config_and_weights_of_different_models_are_an_error(tmp_path, model):
+    model.save_pretrained(tmp_path)
+    other = {**checkpoint.describe(model), "arguments": {**model.config, "res_scale": 0.5}}
+    (tmp_path / "config.json").write_text(json.dumps(other))
+    with pytest.raises(
+        ValueError, match=r"its header and the config\.json beside it differ: res_scale is 0\.1 and 0\.5"
+    ):
+        cclnn.load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(checkpoint.describe(cclnn.CCLNN(2, channels=16, n_resblocks=1))))
+    with pytest.raises(ValueError, match="differ: architecture is 'EDSR' and 'CCLNN'"):
+        cclnn.load(tmp_path)
+    (tmp_path / "config.json").unlink()
+    assert state_equal(cclnn.load(tmp_path).state_dict(), model.state_dict())  # the header says it all
+
+
+def test_foreign_weights_load_beside_a_config(tmp_path, model):
+    """A file without our header needs the config.json; neither is made up."""
+    model.save_pretrained(tmp_path)
+    save_file(load_file(tmp_path / "model.safetensors"), tmp_path / "model.safetensors")
+    assert state_equal(cclnn.load(tmp_path).state_dict(), model.state_dict())
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match="holds no cclnn configuration in its header; was it written by cclnn"):
+        cclnn.load(tmp_path)
+
+
+def test_long_lists_of_problems_are_cut(tmp_path, model):
+    path = tmp_path / "m.safetensors"
+    checkpoint.write_file(model, path)
+    rewrite(path, **{f"extra.{i}": torch.zeros(1) for i in range(60)})
+    with pytest.raises(ValueError, match=r"unexpected extra\.0; .*; and 10 more\.$"):
+        checkpoint.read_file(path)

@@ -6,7 +6,8 @@ from golden.reader import read
 from torch.testing import assert_close
 
 from cclnn.hub import convert_official
-from cclnn.hub.convert import rename
+from cclnn.hub.convert import MAPPINGS, detect, infer_white, nearest_model, rename
+from cclnn.layers.mean_shift import DIV2K_MEAN
 from cclnn.models import CCLNN, EDSR, NLSN, create_model
 
 NETWORKS = [
@@ -127,7 +128,7 @@ def test_a_missing_tensor_is_an_error(official, rejects):
 
 def test_an_unexpected_tensor_is_an_error(official, rejects):
     official["body.0.conv_match.0.bias"] = torch.zeros(2)
-    with rejects(r"the official edsr state dict does not fit EDSR: unexpected body\.0\.conv_match\.bias"):
+    with rejects(r"`state_dict` holds 'body\.0\.conv_match\.0\.bias', which no rule .* renames for EDSR"):
         convert_official("edsr", official)
 
 
@@ -160,3 +161,154 @@ def test_unknown_architecture_suggests_the_nearest(official, rejects):
 def test_arguments_of_other_architectures_are_errors(official):
     with pytest.raises(TypeError, match="unexpected keyword argument 'n_hashes'"):
         convert_official("edsr", official, n_hashes=4)
+
+
+# --- "auto", wrappers, and what is no checkpoint of ours
+
+
+def renamed(model, rules):
+    """The state dict of a model of ours under official names."""
+    state = {}
+    for key, tensor in model.state_dict().items():
+        for ours, official in rules:
+            key = key.replace(ours, official)
+        state[key] = tensor
+    return state
+
+
+OFFICIAL = [("head.", "head.0."), ("conv1", "body.0"), ("conv2", "body.2")]
+ATTENTION = [("conv_match", "conv_match.0"), ("conv_assembly", "conv_assembly.0")]
+
+
+@pytest.mark.parametrize("name", ["edsr-l", "edsr-baseline", "nlsn-l"])
+def test_auto_finds_the_architecture_and_the_name_with_its_res_scale(name):
+    """Published sizes: width and depth tell 0.1 from 1."""
+    model = create_model(name, scale=3, rgb_range=255.0)
+    state = renamed(model, OFFICIAL + ATTENTION)
+    again = convert_official("auto", {"epoch": 3, "state_dict": {f"module.{key}": x for key, x in state.items()}})
+    assert type(again) is type(model)
+    assert again.config == model.config
+    for key, tensor in again.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[key])
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "n_resblocks", "name"),
+    [("EDSR", 256, 32, "edsr"), ("NLSN", 256, 32, "nlsn"), ("CCLNN", 64, 8, "cclnn-t"), ("CCLNN", 128, 16, "cclnn-l")],
+)
+def test_width_and_depth_tell_the_name(kind, channels, n_resblocks, name):
+    assert nearest_model(kind, {"channels": channels, "n_resblocks": n_resblocks}) == name
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for _, name, kind in NETWORKS])
+def test_auto_detects_golden_networks_but_not_what_no_tensor_shows(name, kind, rejects):
+    state = read(name).under("state.")
+    assert detect(state) == kind.__name__
+    with rejects(f"`state_dict` is of {kind.__name__} with .* residual blocks, as no model of list_models"):
+        convert_official("auto", state)
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        ("rcan_x2.f32", "RCAN"),
+        ("rcan_x3.f64", "RCAN"),
+        ("a2n_x2", "A2N"),
+        ("a2n_x4", "A2N"),
+        ("divanet_x2", "DiVANet"),
+        ("divanet_x4", "DiVANet"),
+        ("rnan_x2.f32", "RNAN"),
+        ("rnan_x4.f64", "RNAN"),
+        ("vdsr_edsrrepo01", "VDSR"),
+        ("vdsr_tw01", "VDSR"),
+    ],
+)
+def test_auto_knows_the_released_networks_that_are_not_here_yet(name, architecture, rejects):
+    state = read(name).under("state.")
+    if architecture in MAPPINGS:
+        assert detect(state) == architecture
+        return
+    with rejects(f"`state_dict` is one of {architecture}, which cclnn does not have yet; it converts EDSR, NLSN, "):
+        convert_official("auto", state)
+
+
+def test_auto_knows_pan_by_its_trunk(rejects):
+    if "PAN" not in MAPPINGS:
+        with rejects("`state_dict` is one of PAN, which cclnn does not have yet"):
+            convert_official("auto", {"SCPA_trunk.0.conv1_a.weight": torch.zeros(20, 40, 1, 1)})
+
+
+def test_auto_names_what_it_does_not_know(rejects):
+    with rejects(r"of no architecture that cclnn knows \(CCLNN, NLSN, .*\): it holds layer1\.weight, \.\.\."):
+        convert_official("auto", {"layer1.weight": torch.zeros(2)})
+
+
+@pytest.mark.parametrize("key", ["params_ema", "params", "state_dict", "model_state_dict", "model"])
+def test_containers_and_prefixes_are_unpacked(key, official):
+    inner = {f"module._orig_mod.{name}": tensor for name, tensor in official.items()}
+    ours = convert_official("edsr", {key: inner, "iteration": 7}).state_dict()
+    for name, tensor in official.items():
+        assert torch.equal(ours[rename(name)], tensor)
+
+
+def test_averaged_weights_come_before_the_others(official):
+    other = {name: tensor + 1 for name, tensor in official.items()}
+    ours = convert_official("edsr", {"params": other, "params_ema": official}).state_dict()
+    assert torch.equal(ours["head.bias"], official["head.0.bias"])
+
+
+def test_what_is_no_floating_point_tensor_is_an_error(official, rejects):
+    with rejects("`state_dict` must hold tensors, but 'epoch' is of type int"):
+        convert_official("edsr", {**official, "epoch": 3})
+    others = [
+        (torch.zeros(8, dtype=torch.int64), r"torch\.int64, torch\.strided, on cpu"),
+        (torch.zeros(8, dtype=torch.complex64), r"torch\.complex64, "),
+        (torch.zeros(8).to(torch.float8_e5m2), r"torch\.float8_e5m2, "),
+        (torch.zeros(8).to_sparse(), r"torch\.float32, torch\.sparse_coo, on cpu"),
+        (torch.zeros(8, device="meta"), r"torch\.float32, torch\.strided, on meta"),
+    ]
+    for tensor, told in others:
+        with rejects(rf"must hold plain floating-point tensors, but 'head\.0\.bias' is {told}"):
+            convert_official("edsr", {**official, "head.0.bias": tensor})
+    for tensor in (torch.tensor(1.0), torch.zeros(0, 3)):
+        with rejects(r"`state_dict`: 'head\.0\.weight' of shape .* holds no vector of numbers"):
+            convert_official("edsr", {**official, "head.0.weight": tensor})
+    with rejects("`state_dict` holds no tensors"):
+        convert_official("edsr", {})
+    with rejects(r"`state_dict` holds numbers that are not finite, in head\.bias\."):
+        convert_official("edsr", {**official, "head.0.bias": torch.full((8,), torch.nan)})
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_white_is_recognised_in_half_precision_and_after_training(white, dtype, official):
+    bias = -white * torch.tensor(DIV2K_MEAN)
+    for moved in (bias.to(dtype), bias * 1.01):
+        assert infer_white(moved) == white
+
+
+def test_white_that_is_neither_1_nor_255_must_be_given(official, rejects):
+    official["sub_mean.bias"] = -100 * torch.tensor(DIV2K_MEAN)
+    with rejects("sub_mean.bias fits rgb_range=100, neither 1 nor 255; give `rgb_range`"):
+        convert_official("edsr", official)
+    assert convert_official("edsr", official, rgb_range=100.0).config["rgb_range"] == 100.0
+
+
+def test_mappings_agree_where_they_share_a_key(official):
+    for key in official:
+        assert {rename(key, kind) for kind in MAPPINGS if kind in ("EDSR", "NLSN", "CCLNN")} == {rename(key)}
+
+
+def test_a_few_numbers_that_imply_a_huge_network_take_no_memory(rejects):
+    """Width from one tensor, depth from names: 75 GB if they were believed."""
+    state = {f"body.{i}.body.0.weight": torch.zeros(1) for i in range(1000)}
+    state |= {"head.0.weight": torch.zeros(1024, 1), "tail.0.0.weight": torch.zeros(4096, 1)}
+    state |= {"sub_mean.bias": -torch.tensor(DIV2K_MEAN)}
+    with rejects(r"the official edsr state dict does not fit EDSR: body\.0\.conv1\.weight has shape \(1,\), needs"):
+        convert_official("edsr", state)
+
+
+def test_converting_leaves_the_random_state(official):
+    before = torch.get_rng_state()
+    convert_official("edsr", official)
+    assert torch.equal(torch.get_rng_state(), before)

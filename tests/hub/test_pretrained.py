@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import re
 from importlib import resources
 
 import pytest
 import torch
+from hub.client import Client
 
 import cclnn
+from cclnn.hub import checkpoint
 from cclnn.hub import pretrained as module
 
 NAMES = cclnn.list_pretrained()
@@ -59,3 +62,51 @@ def test_unknown_sources_are_explained(tmp_path):
         cclnn.load("cclnn-t-x22")
     with pytest.raises(FileNotFoundError, match="no weights file"):
         cclnn.load(tmp_path)
+    with pytest.raises(ValueError, match="For the repository of that name on the Hub write 'hf-hub:someone/model'"):
+        cclnn.load("someone/model")
+
+
+def test_every_entry_of_the_manifest_is_complete():
+    """Bundled or pinned to a commit, with a checksum, and what it reaches."""
+    for name, entry in module.manifest().items():
+        assert re.fullmatch(r"[a-z0-9-]+-x[2348]", name)
+        assert re.fullmatch("[0-9a-f]{64}", entry["sha256"])
+        assert entry["model"] in cclnn.list_models()
+        assert "file" in entry or "hub" in entry
+        if "hub" in entry:
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+", entry["hub"]["repo"])
+            assert re.fullmatch("[0-9a-f]{40}", entry["hub"]["revision"])
+        assert {"data", "steps", "seed", "recipe", "commit"} <= entry["training"].keys()
+        assert all({"images", "psnr", "ssim"} <= values.keys() for values in entry["measured"].values())
+
+
+def test_a_published_model_that_is_neither_bundled_nor_on_the_hub_is_told(monkeypatch):
+    entry = {**module.manifest()["cclnn-t-x2"], "file": "cclnn-t-x9.safetensors"}
+    monkeypatch.setattr(module, "manifest", lambda: {"cclnn-t-x2": entry})
+    with pytest.raises(FileNotFoundError, match="the weights of 'cclnn-t-x2' are not in this installation"):
+        cclnn.load("cclnn-t-x2")
+
+
+def test_device_and_dtype(device):
+    model = cclnn.load("cclnn-t-x2", device=device, dtype=torch.bfloat16)
+    assert {(p.device.type, p.dtype) for p in model.parameters()} == {(device, torch.bfloat16)}
+    assert cclnn.load("cclnn-t-x2", dtype=torch.float64).head.weight.dtype == torch.float64
+    with pytest.raises(ValueError, match=r"`dtype` must be one of torch\.float32, .*, got torch.int8"):
+        cclnn.load("cclnn-t-x2", dtype=torch.int8)
+
+
+def test_a_path_may_lack_its_suffix(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    model = cclnn.EDSR(2, channels=8, n_resblocks=1)
+    checkpoint.write_file(model, tmp_path / "weights" / "edsr-x2.5.safetensors")
+    for source in ("weights/edsr-x2.5", "weights/edsr-x2.5.safetensors"):
+        assert torch.equal(cclnn.load(source).head.weight, model.head.weight)
+
+
+def test_local_files_load_without_the_client_and_without_the_compiler(tmp_path):
+    """Neither huggingface_hub nor torch._dynamo, which initialising on "meta" would import, for a bundled name."""
+    client = Client(tmp_path)
+    code = "import sys; cclnn.load('cclnn-t-x2'); result = {'huggingface_hub', 'torch._dynamo'} & set(sys.modules)"
+    assert client.run(code) == set()
+    client.close()

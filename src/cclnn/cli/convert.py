@@ -1,0 +1,59 @@
+"""`cclnn convert`: a checkpoint of the released code in, a folder that `cclnn.load` takes out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cclnn.cli._errors import in_one_line
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--arch", default="auto", show_default=True, help="edsr, nlsn-l, ...; auto tells it from the tensors.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="An argument that no tensor shows.")
+@click.option(
+    "--dtype", type=click.Choice(list(DTYPES)), default="fp32", show_default=True, help="To store weights in."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the model in the folder if there is one.")
+def convert(file: Path, output: Path, arch: str, settings: tuple[str, ...], dtype: str, overwrite: bool) -> None:
+    """Convert FILE (.pt, .pth, .bin or .safetensors, as the released code of EDSR and NLSN saves it) to safetensors.
+
+    Tensors only: a file that holds anything else is refused, because reading it could run code.
+
+    \b
+    Example: cclnn convert model_x2.pt --arch nlsn -o nlsn-x2
+    """
+    with in_one_line():
+        arguments = dict(map(_parse, settings))
+        if (output / "config.json").exists() and not overwrite:
+            raise ValueError(f"{str(output)!r} holds a model already; --overwrite replaces it.")
+
+        import torch
+
+        from cclnn.hub.convert import convert_official
+        from cclnn.hub.pickles import read_state_dict
+
+        state = read_state_dict(file)
+        try:
+            model = convert_official(arch, state, **arguments)
+        except TypeError as error:
+            raise ValueError(f"--set does not fit {arch}: {error}.") from error
+        model.save_pretrained(output, dtype=getattr(torch, DTYPES[dtype]))
+    size = sum(tensor.numel() for tensor in model.state_dict().values())
+    told = ", ".join(f"{name} {value}" for name, value in model.config.items())
+    click.echo(f"wrote {output}: {type(model).__name__} with {size:,} parameters; {told}")
+
+
+def _parse(setting: str) -> tuple[str, Any]:
+    name, equals, value = setting.partition("=")
+    if not (name and equals):
+        raise ValueError(f"--set must be NAME=VALUE, got {setting!r}.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

@@ -1,0 +1,116 @@
+"""`cclnn convert`: released weights in a pickle in, a folder that reproduces the released output out."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from golden.reader import assert_golden, read
+
+import cclnn
+from cclnn.cli.commands import cli
+from cclnn.layers import NonLocalSparseAttention
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, ["convert", *map(str, arguments)])
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A tiny released EDSR, as its trainer saves it."""
+    path = tmp_path / "model_best.pt"
+    torch.save(read("edsr_x2_r255.f32").under("state."), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [("edsr_x2_r255.f32", "edsr"), ("edsr_x3_r1.f32", "edsr"), ("nlsn_x2.f32", "nlsn"), ("nlsn_x3.f32", "nlsn")],
+)
+@pytest.mark.parametrize("suffix", [".pt", ".bin"])
+def test_the_released_output_is_reproduced(tmp_path, name, architecture, suffix):
+    case = read(name)
+    file, folder = tmp_path / f"released{suffix}", tmp_path / "ours"
+    torch.save({"params": {f"module.{key}": x for key, x in case.under("state.").items()}}, file)
+    known = [key for key in ("res_scale", "n_hashes", "chunk_size") if key in case.params]
+    settings = [part for key in known for part in ("--set", f"{key}={case.params[key]}")]
+    done = run(file, "--arch", architecture, "-o", folder, *settings)
+    assert done.exit_code == 0, done.output
+    model = cclnn.load(folder)
+    attentions = [module for module in model.modules() if isinstance(module, NonLocalSparseAttention)]
+    for i, layer in enumerate(attentions):
+        layer.rotations = case.rotations(i)
+    white = case.params["rgb_range"]
+    expected = case["output.y"]
+    assert_golden(model(case["input.x"] / white) * white, expected, float32=1e-4, scale=expected.std().item())
+
+
+def test_says_what_it_found(checkpoint, tmp_path):
+    done = run(checkpoint, "--arch", "edsr", "-o", tmp_path / "out", "--dtype", "fp16", "--set", "res_scale=1")
+    model = cclnn.load(tmp_path / "out")
+    size = sum(tensor.numel() for tensor in model.state_dict().values())
+    assert done.output.startswith(f"wrote {tmp_path / 'out'}: EDSR with {size:,} parameters; scale 2, channels 8, ")
+    assert done.output.endswith("res_scale 1, rgb_range 255.0\n")
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size < 4 * size
+
+
+def test_reads_the_format_before_torch_1_6_and_safetensors(checkpoint, tmp_path):
+    """EDSR's published files are in the old format."""
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    from safetensors.torch import save_file
+
+    save_file(state, tmp_path / "new.safetensors")
+    outputs = []
+    for name in ("old.pt", "new.safetensors", checkpoint.name):
+        done = run(tmp_path / name, "--arch", "edsr", "-o", tmp_path / f"from-{name}")
+        assert done.exit_code == 0, done.output
+        outputs.append((tmp_path / f"from-{name}" / "model.safetensors").read_bytes())
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_auto_takes_the_published_sizes(tmp_path):
+    model = cclnn.create_model("edsr-baseline", scale=4, rgb_range=255.0)
+    rules = [("head.", "head.0."), ("conv1", "body.0"), ("conv2", "body.2")]
+    state = {}
+    for key, tensor in model.state_dict().items():
+        for ours, official in rules:
+            key = key.replace(ours, official)
+        state[key] = tensor
+    torch.save(state, tmp_path / "edsr_baseline_x4.pt")
+    done = run(tmp_path / "edsr_baseline_x4.pt", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert cclnn.load(tmp_path / "out").config == model.config
+
+
+def test_mistakes_are_one_line_and_write_nothing(checkpoint, tmp_path):
+    def message(*arguments, code=1):
+        done = run(*arguments, "-o", tmp_path / "out")
+        assert done.exit_code == code, done.output
+        assert done.output.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+        return done.output
+
+    assert "Error: no checkpoint 'absent.pt'." in message("absent.pt")
+    assert "Error: unknown model 'edsx'. Did you mean 'edsr'?" in message(checkpoint, "--arch", "edsx")
+    assert "residual blocks, as no model of list_models(): name the `architecture`" in message(checkpoint)
+    assert "--set must be NAME=VALUE, got 'res_scale'." in message(checkpoint, "--set", "res_scale")
+    assert "--set does not fit edsr: " in message(checkpoint, "--arch", "edsr", "--set", "n_hashes=3")
+    assert "res_scale must lie in [-100, 100], got 1000" in message(
+        checkpoint, "--arch", "edsr", "--set", "res_scale=1000"
+    )
+    torch.save({"state_dict": {}, "hook": Path}, checkpoint)
+    assert "is refused: it holds more than tensors and plain containers" in message(checkpoint)
+
+
+def test_replaces_a_model_only_when_told_to(checkpoint, tmp_path):
+    arguments = (checkpoint, "--arch", "edsr", "-o", tmp_path / "out")
+    assert run(*arguments).exit_code == 0
+    before = (tmp_path / "out" / "config.json").read_bytes()
+    done = run(*arguments, "--set", "res_scale=0.5")
+    assert done.exit_code == 1
+    assert "holds a model already; --overwrite replaces it." in done.output
+    assert (tmp_path / "out" / "config.json").read_bytes() == before
+    assert run(*arguments, "--set", "res_scale=0.5", "--overwrite").exit_code == 0
+    assert cclnn.load(tmp_path / "out").config["res_scale"] == 0.5
