@@ -3,8 +3,8 @@
 python benchmarks/publish_weights.py RUN --name cclnn-t-x2 --commit 2061616 --set5 Set5/HR --b100 B100/HR
 
 RUN is the --out folder of examples/train.py. The moving-average weights of its last.pt are stored; the numbers are
-those of the file as a user loads it, in float32 on the CPU: HR cropped to a multiple of the scale, LR by `imresize`,
-PSNR and SSIM on Y with `scale` pixels shaved, mean over the images.
+those that `cclnn evaluate` gives for the file as a user loads it, in float32 on the CPU: LR from files where they lie
+beside the HR images and by `imresize` otherwise, PSNR and SSIM on Y with `scale` pixels shaved, mean over the images.
 """
 
 import argparse
@@ -12,19 +12,17 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 import cclnn
 from cclnn._files import write_atomically
+from cclnn.evaluation import evaluate
+from cclnn.evaluation.complexity import count_parameters
 from cclnn.hub import checkpoint
-from cclnn.metrics import psnr, ssim
-from cclnn.models import SRModel
-from cclnn.ops import imresize
 
 WEIGHTS = Path(cclnn.__file__).parent / "weights"
 DATA = "545 freely licensed photographs (CC0, public domain, CC BY, BSD, Unsplash, Pexels), 8 of them held out"
+WITHOUT_WEIGHTS = {"n_hashes", "chunk_size"}  # of the attention; a run may have had others than the model published
 LIMIT = 2_500_000  # bytes in the wheel
 
 
@@ -43,7 +41,8 @@ def main() -> None:
 
     state = torch.load(args.run / "last.pt", weights_only=True, map_location="cpu")
     model = cclnn.create_model(args.model, scale=state["config"]["scale"])
-    assert model.config == state["config"], f"{args.run} is not a run of {args.model}"
+    others = {name: value for name, value in state["config"].items() if value != model.config[name]}
+    assert others.keys() <= WITHOUT_WEIGHTS, f"{args.run} is not a run of {args.model}: {others}"
     prefix = "module."
     tensors = {name.removeprefix(prefix): x for name, x in state["ema"].items() if name.startswith(prefix)}
     checkpoint.load_strictly(model, tensors, str(args.run))
@@ -54,19 +53,25 @@ def main() -> None:
     assert size <= LIMIT, f"{path} has {size} bytes, {LIMIT} are allowed"
 
     stored = checkpoint.read_file(path)
-    measured = {name: evaluate(stored, folder) for name, folder in (("Set5", args.set5), ("B100", args.b100))}
+    folders = {"Set5": args.set5, "B100": args.b100}
+    evaluation = evaluate({args.name: stored}, folders.values(), scale=stored.scale, device="cpu", memory=False)
+    measured = {
+        name: {"images": len(result.scores), "psnr": round(result.psnr, 3), "ssim": round(result.ssim, 4)}
+        for name, result in zip(folders, evaluation.results, strict=True)
+    }
     entry = {
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "model": args.model,
         "config": model.config,
-        "parameters": sum(p.numel() for p in model.parameters()) + sum(b.numel() for b in _mean_shift(model)),
+        "parameters": count_parameters(model),
         "training": {
             "data": args.data,
             "steps": state["step"],
             "seed": args.seed,
             "recipe": args.recipe,
             "commit": args.commit,
+            **({"trained_with": others} if others else {}),
         },
         "measured": measured,
     }
@@ -75,25 +80,6 @@ def main() -> None:
     text = json.dumps(dict(sorted(manifest.items())), indent=2) + "\n"
     write_atomically(manifest_path, lambda temporary: temporary.write_text(text))
     print(json.dumps(entry, indent=2))
-
-
-@torch.inference_mode()
-def evaluate(model: SRModel, folder: Path) -> dict[str, float]:
-    """Mean PSNR and SSIM over a folder of HR images."""
-    scale, scores = model.scale, []
-    for path in sorted(folder.glob("*.png")):
-        with Image.open(path) as image:
-            hr = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]
-        height, width = (length // scale * scale for length in hr.shape[2:])
-        hr = hr[:, :, :height, :width]
-        sr, truth = model(imresize(hr, 1 / scale).float() / 255), hr.float() / 255
-        scores.append((psnr(sr, truth, border=scale).item(), ssim(sr, truth, border=scale).item()))
-    mean = np.mean(scores, axis=0)
-    return {"images": len(scores), "psnr": round(float(mean[0]), 3), "ssim": round(float(mean[1]), 4)}
-
-
-def _mean_shift(model: torch.nn.Module) -> list[torch.Tensor]:
-    return [b for module in model.modules() if isinstance(module, cclnn.MeanShift) for b in module.buffers()]
 
 
 if __name__ == "__main__":

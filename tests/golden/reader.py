@@ -51,6 +51,10 @@ CASES: dict[str, list[str]] = {
     "cclloss": ["cclloss01", "cclloss02", "cclloss03_small", "cclloss04_extreme"],
     "psnr": ["psnr_x2_r255", "psnr_x4_r1"],
     "ssim": ["ssim01"],
+    "wrapper": ["edsr_wrapper_x2_even", "nlsnrepo_chop_x2", "nlsnrepo_chop_x2_recursive", "rnanrepo_chop_x2"],
+    "lam_gini": ["lam_gini01", "lam_gini02_sparse"],
+    "lam_path": ["lam_blurpath01"],
+    "lam_edsr": ["lam_edsr_x4"],
 }
 
 

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 from golden.reader import CASES, HERE, LIMIT, SHARED, read
 
-GROUPS = re.compile(r"nlsa_|pa\d|resblock|calayer|ccln0|cclnn_|cclloss|edsr_x|nlsn_x|upsampler|meanshift|psnr_|ssim01")
+GROUPS = re.compile(
+    r"nlsa_|pa\d|resblock|calayer|ccln0|cclnn_|cclloss|edsr_x|nlsn_x|upsampler|meanshift|psnr_|ssim01"
+    r"|lam_"
+    r"|edsr_wrapper|nlsnrepo_chop|rnanrepo_chop"
+)
 KNOWN = {name for names in CASES.values() for name in names}
 
 
@@ -15,7 +19,7 @@ def stems(folder: Path) -> set[str]:
 
 
 def test_no_file_is_listed_twice():
-    assert sum(map(len, CASES.values())) == len(KNOWN) == 82
+    assert sum(map(len, CASES.values())) == len(KNOWN) == 90
 
 
 def test_this_folder_holds_only_known_small_files():
@@ -28,10 +32,14 @@ def test_only_the_large_files_are_absent_from_this_folder():
         "ccln01.f64",
         "ccln02_grad.f32",
         "ccln02_grad.f64",
+        "edsr_wrapper_x2_even",
         "nlsa_fwd05_b2_ck144.f32",
         "nlsa_fwd05_b2_ck144.f64",
         "nlsa_fwd06_48x48.f32",
+        "nlsnrepo_chop_x2",
+        "nlsnrepo_chop_x2_recursive",
         "pa02.f64",
+        "rnanrepo_chop_x2",
     }
 
 

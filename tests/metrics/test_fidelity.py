@@ -120,6 +120,47 @@ def test_low_precision_images_are_measured_in_float64(low):
         assert torch.equal(metric(sr, hr, border=2), metric(sr.double(), hr.double(), border=2))
 
 
+def hwc(x):
+    """Tensor b c h w to array b h w c."""
+    return x.permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_kind_of_image_gives_the_same_numbers(metric):
+    """float in [0, 1], uint8, float in [0, 255]; tensors and arrays, alone and in batches."""
+    bytes_sr, bytes_hr = ((x * 255).round().byte() for x in pair())
+    expected = metric(bytes_sr / 255, bytes_hr / 255, border=2)
+    assert_close(metric(bytes_sr, bytes_hr, border=2), expected, rtol=1e-12, atol=0)
+    assert_close(metric(bytes_sr, bytes_hr, border=2, data_range=255), expected, rtol=1e-12, atol=0)
+    assert_close(metric(bytes_sr.float(), bytes_hr.float(), border=2, data_range=255), expected, rtol=1e-12, atol=0)
+    batch = metric(hwc(bytes_sr), hwc(bytes_hr), border=2)
+    assert (type(batch), batch.dtype, batch.shape) == (np.ndarray, np.float64, (2,))
+    np.testing.assert_allclose(batch, expected.numpy(), rtol=1e-12)
+    alone = metric(hwc(bytes_sr)[1], hwc(bytes_hr)[1], border=2)
+    assert type(alone) is np.float64
+    assert alone == batch[1]
+    grey = metric(hwc(bytes_sr)[0, :, :, 1], hwc(bytes_hr)[0, :, :, 1], border=2)
+    np.testing.assert_allclose(grey, metric(bytes_sr[:1, 1:2], bytes_hr[:1, 1:2], border=2).numpy()[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_arrays_of_any_strides_are_read_and_left_alone(metric):
+    sr, hr = (np.ascontiguousarray(hwc(x)[0]) for x in pair())
+    before = sr.copy()
+    flipped = metric(sr[::-1, ::-1], hr[::-1, ::-1], border=2)
+    np.testing.assert_allclose(flipped, metric(sr, hr, border=2), rtol=1e-12)
+    sr.flags.writeable = False
+    metric(sr, hr, border=2)
+    assert np.array_equal(sr, before)
+
+
+def test_common_conventions_differ_by_more_than_a_decibel():
+    """Why the convention is an argument: the same pair on studio luma, on RGB, unshaved."""
+    sr, hr = pair()
+    luma, rgb = psnr(sr, hr, border=2), psnr(sr, hr, border=2, channel="rgb")
+    assert (luma - rgb).min() > 1
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_messages(metric, rejects):
     sr, hr = pair()
@@ -129,16 +170,43 @@ def test_messages(metric, rejects):
         metric(sr[0], hr[0], border=2)
     with rejects(r"`sr` must not be empty, got shape \(0, 3, 37, 53\)"):
         metric(sr[:0], hr[:0], border=2)
+    with rejects("`sr` must have 1 or 3 channels, got 2"):
+        metric(sr[:, :2], hr[:, :2], border=2)
     with rejects("`border`=19 leaves nothing of images of 37 x 53 pixels"):
         metric(sr, hr, border=19)
     with rejects("`border` must be at least 0, got -1"):
         metric(sr, hr, border=-1)
     with rejects("`channel` must be one of 'y', 'rgb', got 'cb'"):
         metric(sr, hr, border=2, channel="cb")
-    with rejects("`sr` must be a floating-point tensor, got torch.uint8", TypeError):
-        metric(sr.byte(), hr, border=2)
-    with rejects("`hr` must be a floating-point tensor, got torch.uint8", TypeError):
-        metric(sr, hr.byte(), border=2)
+    with rejects("`sr` must hold uint8 or floating-point numbers, got torch.int64", TypeError):
+        metric(sr.long(), hr, border=2)
+    with rejects("`hr` must hold uint8 or floating-point numbers, got torch.bool", TypeError):
+        metric(sr, hr > 0.5, border=2)
+    with rejects("`sr` and `hr` must be of one kind, got Tensor and ndarray", TypeError):
+        metric(sr, hr.numpy(), border=2)
+    with rejects("`hr` must be a tensor or a numpy array, got list", TypeError):
+        metric(sr, hr.tolist(), border=2)
+    with rejects(r"`sr` must have shape \(h w\), \(h w c\) or \(b h w c\), got \(53,\)"):
+        metric(sr[0, 0, 0].numpy(), hr[0, 0, 0].numpy(), border=2)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_wrong_range_is_refused(metric, rejects):
+    """The commonest mistakes: 0..255 taken for 0..1, the reverse, NaN from a network."""
+    sr, hr = pair()
+    with rejects(r"`sr` must lie in \[0, 1\], got 0 to 255. `data_range` is the value of white"):
+        metric(sr.clamp(0, 1).round() * 255, hr, border=2)
+    with rejects(r"`hr` must lie in \[0, 1\], got .* to 25\d"):
+        metric(sr, hr * 255, border=2)
+    with rejects(r"`sr` must lie in \[0, 255\], got 0 to 1. `data"):
+        metric(sr, hr, border=2, data_range=255)
+    with rejects(r"`sr` must lie in \[0, 1\], got nan to nan"):
+        metric(sr.where(hr > 1e-3, torch.nan), hr, border=2)
+    with rejects("`data_range` of uint8 images is 255, got 1"):
+        metric(sr.byte(), hr.byte(), border=2, data_range=1.0)
+    with rejects("`data_range` must be positive, got 0"):
+        metric(sr, hr, border=2, data_range=0.0)
+    assert metric(sr * 1.9, hr, border=2).isfinite().all()  # an overshoot is a network's own affair
 
 
 def test_ssim_needs_a_whole_window(rejects):

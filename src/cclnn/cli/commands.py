@@ -3,6 +3,13 @@
 import click
 
 from cclnn._version import __version__
+from cclnn.cli.attribute import attribute
+from cclnn.cli.compare import compare
+from cclnn.cli.convert import convert
+from cclnn.cli.evaluate import evaluate
+from cclnn.cli.info import info
+from cclnn.cli.list import list_command
+from cclnn.cli.publish import publish
 from cclnn.cli.upscale import upscale
 
 
@@ -12,4 +19,11 @@ def cli() -> None:
     """Super-resolution for images."""
 
 
+cli.add_command(convert)
+cli.add_command(attribute)
+cli.add_command(compare)
+cli.add_command(evaluate)
+cli.add_command(info)
+cli.add_command(list_command)
+cli.add_command(publish)
 cli.add_command(upscale)

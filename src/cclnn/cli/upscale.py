@@ -1,19 +1,43 @@
-"""`cclnn upscale`: an image file in, a sharper and larger one out."""
+"""`cclnn upscale`: images in, sharper and larger ones out."""
 
+import io
+import json
+import sys
 import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
 
-from cclnn.cli._errors import in_one_line
+from cclnn.cli._errors import EXPECTED, in_one_line, reason
+from cclnn.cli._options import Tile
+from cclnn.cli._published import choose
+
+if TYPE_CHECKING:
+    from cclnn.cli._jobs import Job
+    from cclnn.image.picture import Picture
+    from cclnn.upscaler import Upscaler
+
+INTERRUPTED = 130  # what shells give for Ctrl-C
 
 
 @click.command()
-@click.argument("photo", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="PNG to write.  [default: PHOTO_x2.png]")
-@click.option("--model", default="cclnn-t-x2", show_default=True, help="Published name, folder or .safetensors file.")
-@click.option("--tile", type=click.IntRange(min=33), help="Pixels per side of a tile; less needs less memory.")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="File to write; folder, for several images; - for the standard output.  [default: beside each input, NAME_xN]",
+)
+@click.option("--model", help="Published name (see `cclnn list`), folder or .safetensors file.  [default: cclnn-t-xN]")
+@click.option("--scale", type=click.Choice(["2", "3", "4"]), help="Take the published model for this factor.")
+@click.option("--tile", type=Tile(), default="auto", show_default=True, help="Pixels per side, auto or none.")
+@click.option("--overlap", type=click.IntRange(min=0), default=16, show_default=True, help="Context around tiles.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -22,49 +46,259 @@ from cclnn.cli._errors import in_one_line
     help="bf16 is faster on recent hardware, fp32 exact everywhere.",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, ...")
-@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--ensemble", is_flag=True, help="Mean over eight flips and rotations: 8x the time, a little better.")
+@click.option(
+    "--alpha",
+    type=click.Choice(["bicubic", "model"]),
+    default="bicubic",
+    show_default=True,
+    help="What upscales transparency.",
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["png", "jpeg", "webp", "tiff", "avif", "same"]),
+    help="Of the output; same: each input's own.  [default: the output's suffix, or png]",
+)
+@click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG [95], WebP [90] and AVIF [80].")
+@click.option("-r", "--recursive", is_flag=True, help="Folders within folders, too.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--quiet", is_flag=True, help="No progress bar, no line per image.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON per image on the standard output.")
 def upscale(
-    photo: Path,
+    inputs: tuple[Path, ...],
     output: Path | None,
-    model: str,
-    tile: int | None,
+    model: str | None,
+    scale: str | None,
+    tile: Any,
+    overlap: int,
     precision: str,
     device: str,
+    ensemble: bool,
+    alpha: str,
+    file_format: Any,
+    quality: int | None,
+    recursive: bool,
     overwrite: bool,
     quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Upscale PHOTO (JPEG, PNG, ...) and write a PNG.
+    """Upscale images: files, folders, or - for the standard input.
+
+    Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF; keeps bit depth, transparency, grey, colour profile, EXIF and
+    resolution. A folder's results mirror it; images whose result exists are skipped, so that the same command resumes
+    an interrupted run.
 
     \b
-    Example: cclnn upscale holiday.jpg -o holiday-large.png
+    Examples:
+      cclnn upscale holiday.jpg                          writes holiday_x2.png
+      cclnn upscale holiday.jpg -o large.webp --quality 95
+      cclnn upscale scans/ -o large/ --recursive --format same
+      cclnn upscale *.png --ensemble --overwrite
+      cat in.png | cclnn upscale - -o - > out.png
+
+    \b
+    Exit codes:
+      0    every image is done, now or before
+      1    an image failed; those of a batch that failed are listed at the end
+      2    the command makes no sense: an unknown option, several images into one file, ...
+      130  interrupted (Ctrl-C); no partial file is left
     """
-    from cclnn.image.files import check_target, read_image, write_png
+    from cclnn.cli._jobs import STREAM, collisions, plan
 
-    started = time.perf_counter()
+    if as_json and (output == STREAM or (STREAM in inputs and output is None)):
+        raise click.UsageError("--json and the image cannot both go to the standard output: give -o FILE.")
     with in_one_line():
-        image = read_image(photo)
-        if output is not None:
-            check_target(output, overwrite=overwrite)
+        name, known_scale = choose(model, int(scale) if scale else None)
+        settings = {
+            "tile": tile,
+            "overlap": overlap,
+            "precision": precision,
+            "device": device,
+            "ensemble": ensemble,
+            "alpha": alpha,
+        }
+        worker = _Worker(name, settings, quality, overwrite, quiet)
+        factor = known_scale or worker.upscaler.scale
+        if scale and factor != int(scale):
+            raise click.UsageError(f"--model {name} is for --scale {factor}, not {scale}.")
+        todo = plan(inputs, output, asked=file_format, scale=factor, recursive=recursive)
+        worker.check(quality, {job.format for job in todo.jobs})
+    wrong = collisions(todo.jobs)
+    told, failed = _Teller(as_json, quiet), []
+    try:
+        with _warnings_in_one_line():
+            for number, job in enumerate(todo.jobs, start=1):
+                place = f"[{number}/{len(todo.jobs)}] " if todo.batch else ""
+                if todo.batch and job.target.exists() and not overwrite and job not in wrong:
+                    told.skipped(job)
+                    continue
+                try:
+                    if job in wrong:
+                        raise ValueError(wrong[job])
+                    told.done(job, worker.run(job, place, make_folders=todo.batch))
+                except EXPECTED as error:
+                    told.failed(job, reason(error), alone=not todo.batch)
+                    failed.append((job, reason(error)))
+    except KeyboardInterrupt:
+        resume = " The same command goes on from there." if todo.batch else ""
+        click.echo(f"Interrupted.{resume}", err=True)
+        sys.exit(INTERRUPTED)
+    if todo.batch:
+        told.summary(failed)
+    if failed:
+        sys.exit(1)
 
-        from cclnn.precision import keep_freed_memory
-        from cclnn.upscaler import Upscaler
 
-        keep_freed_memory()
-        upscaler = Upscaler(model, tile=tile or "auto", precision=precision, device=device)  # type: ignore[arg-type]
-        if output is None:
-            output = photo.with_name(f"{photo.stem}_x{upscaler.scale}.png")
-            check_target(output, overwrite=overwrite)
-        with tqdm(desc=photo.name, unit="tile", disable=True if quiet else None) as bar:
+@dataclass(frozen=True)
+class _Result:
+    """What became of an image."""
+
+    before: tuple[int, int]  # width, height
+    after: tuple[int, int]
+    size: int  # bytes of the file
+    seconds: float
+
+
+class _Worker:
+    """Takes images through one model, which is loaded when the first needs it."""
+
+    def __init__(self, model: str, settings: dict[str, Any], quality: int | None, overwrite: bool, quiet: bool) -> None:
+        self.model, self.settings = model, settings
+        self.quality, self.overwrite, self.quiet = quality, overwrite, quiet
+        self._upscaler: Upscaler | None = None
+
+    @property
+    def upscaler(self) -> "Upscaler":
+        if self._upscaler is None:
+            from cclnn.precision import keep_freed_memory
+            from cclnn.upscaler import Upscaler
+
+            keep_freed_memory()
+            self._upscaler = Upscaler(self.model, **self.settings)
+        return self._upscaler
+
+    def check(self, quality: int | None, formats: set[Any]) -> None:
+        """Raise click.UsageError where a quality is asked for and every format is lossless."""
+        from cclnn.image.files import FORMATS
+
+        if quality is not None and all(FORMATS[name].quality is None for name in formats):
+            raise click.UsageError(f"--quality has no meaning for {' and '.join(sorted(formats))}, which are lossless.")
+
+    def run(self, job: "Job", place: str, *, make_folders: bool) -> _Result:
+        """Read, upscale, write."""
+        from cclnn.cli._jobs import STREAM
+        from cclnn.image.files import check_target, fit
+
+        started = time.perf_counter()
+        picture = _read(job.source)
+        if job.target != STREAM:
+            if make_folders:
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+            check_target(job.target, overwrite=self.overwrite)
+            _remove_leftovers(job.target)
+        picture = fit(picture, job.format)  # what cannot be written is told before torch is loaded
+        picture = fit(picture, job.format, scale=self.upscaler.scale)
+        with self._bar(place + job.source.name) as progress:
+            result = self.upscaler(picture, progress=progress)
+        size = _write(result, job, self.quality)
+        seconds = time.perf_counter() - started
+        return _Result((picture.width, picture.height), (result.width, result.height), size, seconds)
+
+    @contextmanager
+    def _bar(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        with tqdm(desc=title, unit="tile", disable=True if self.quiet else None, leave=False) as bar:
 
             def show(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            result = upscaler(image, progress=show)
-        write_png(result, output)
-    size = output.stat().st_size / 1e6
-    click.echo(
-        f"wrote {output}: {result.width} x {result.height} pixels, {size:.2f} MB, from {image.width} x {image.height} "
-        f"in {time.perf_counter() - started:.1f} s"
-    )
+            yield show
+
+
+class _Teller:
+    """Says what became of each image: lines for people, or for programs."""
+
+    def __init__(self, as_json: bool, quiet: bool) -> None:
+        self.as_json, self.quiet = as_json, quiet
+        self.count = {"done": 0, "skipped": 0}
+
+    def done(self, job: "Job", result: _Result) -> None:
+        self.count["done"] += 1
+        (before, after) = ({"width": width, "height": height} for width, height in (result.before, result.after))
+        self._json(job, "done", source_size=before, **after, bytes=result.size, seconds=round(result.seconds, 3))
+        self._line(
+            f"wrote {_named(job.target)}: {result.after[0]} x {result.after[1]} pixels, {result.size / 1e6:.2f} MB, "
+            f"from {result.before[0]} x {result.before[1]} in {result.seconds:.1f} s",
+            err=str(job.target) == "-",
+        )
+
+    def skipped(self, job: "Job") -> None:
+        self.count["skipped"] += 1
+        self._json(job, "skipped")
+
+    def failed(self, job: "Job", why: str, *, alone: bool) -> None:
+        self._json(job, "failed", error=why)
+        if alone:
+            click.echo(f"Error: {why}", err=True)
+
+    def summary(self, failed: list[tuple["Job", str]]) -> None:
+        """The end of a batch."""
+        self._line(f"{self.count['done']} done, {self.count['skipped']} skipped (done before), {len(failed)} failed")
+        for job, why in failed:
+            click.echo(f"failed: {job.source}: {why}", err=True)
+
+    def _json(self, job: "Job", status: str, **more: Any) -> None:
+        if self.as_json:
+            click.echo(json.dumps({"source": str(job.source), "target": str(job.target), "status": status, **more}))
+
+    def _line(self, text: str, *, err: bool = False) -> None:
+        if not (self.as_json or self.quiet):
+            click.echo(text, err=err)
+
+
+def _named(path: Path) -> str:
+    return "the standard output" if str(path) == "-" else str(path)
+
+
+def _read(source: Path) -> "Picture":
+    from cclnn.cli._jobs import STREAM
+    from cclnn.image.files import read_picture
+
+    if source == STREAM:
+        return read_picture(io.BytesIO(sys.stdin.buffer.read()), name="the standard input")
+    return read_picture(source)
+
+
+def _write(picture: "Picture", job: "Job", quality: int | None) -> int:
+    """Bytes written."""
+    from cclnn.cli._jobs import STREAM
+    from cclnn.image.files import encode, write_picture
+
+    if job.target == STREAM:
+        content = encode(picture, job.format, quality)
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return len(content)
+    write_picture(picture, job.target, format=job.format, quality=quality)
+    return job.target.stat().st_size
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Temporary files of this target that a killed run could not remove."""
+    from cclnn._files import PARTIAL
+
+    prefix = f".{target.name}."
+    for path in target.parent.iterdir():
+        if path.name.startswith(prefix) and PARTIAL in path.name:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        tqdm.write(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

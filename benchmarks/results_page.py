@@ -1,0 +1,260 @@
+"""The evidence: measure what docs/results.md states, draw its figures, write the page from the measurements.
+
+python benchmarks/results_page.py                              # the page, from benchmarks/results/*.json alone
+python benchmarks/results_page.py --data Set5 B100 --figures   # measure first; what is in the files is not repeated
+
+Set5 comes first: the seconds and the memory on the page are those of Set5, and nothing else should run meanwhile.
+Results land in benchmarks/results/evaluation-x{2,3,4}.json (`cclnn evaluate`) and diffusion-index.json.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+import cclnn
+from cclnn._files import write_atomically
+from cclnn.attribution import attended_pixels, channel_weights, local_attribution_map
+from cclnn.evaluation import Evaluation, bicubic, evaluate, figures, find_dataset, tables
+from cclnn.evaluation.datasets import Pair
+from cclnn.hub.pretrained import manifest
+from cclnn.metrics import psnr
+from cclnn.ops import rgb_to_y
+
+ROOT = Path(__file__).parents[1]
+RESULTS, FIGURES, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "figures", ROOT / "docs" / "results.md"
+PHOTO = ROOT / "examples" / "images" / "chelsea.png"
+SCALES = (2, 3, 4)
+PUBLISHED = {  # bicubic, as quoted in the papers since VDSR
+    "Set5": {2: 33.66, 3: 30.39, 4: 28.42},
+    "B100": {2: 29.56, 3: 27.21, 4: 25.96},
+}
+CROP, WINDOW = 128, 16  # of the diffusion index: HR pixels per side of the image's middle, and of the window's
+BOX = (84, 218, 60, 64)  # row, column, height, width of the detail shown
+FULL_RANGE = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # BT.601 luma without studio range
+LAM_WINDOW = (90, 236, 16)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, nargs=2, metavar=("SET5", "B100"), help="measure on these folders first")
+    parser.add_argument("--only-set5", action="store_true", help="stop after Set5: the part that needs a quiet machine")
+    parser.add_argument("--figures", action="store_true", help="draw the figures again")
+    args = parser.parse_args()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    if args.data:
+        for folders in ([args.data[0]], args.data):
+            for scale in SCALES:
+                measure(scale, folders)
+            if args.only_set5:
+                return
+        measure_conventions(args.data[0])
+        measure_diffusion(args.data[0])
+    if args.figures:
+        draw()
+    write_atomically(PAGE, lambda path: path.write_text(page()))
+    print(f"wrote {PAGE}")
+
+
+def models(scale: int) -> list[str]:
+    """Bicubic and every published model of a scale."""
+    return ["bicubic", *(name for name, entry in sorted(manifest().items()) if entry["config"]["scale"] == scale)]
+
+
+def measure(scale: int, folders: list[Path]) -> None:
+    with tqdm(unit="image") as bar:
+
+        def show(done: int, total: int, following: str) -> None:
+            bar.total = total
+            bar.set_description(following, refresh=False)
+            bar.update(done - bar.n)
+
+        path = RESULTS / f"evaluation-x{scale}.json"
+        evaluate(models(scale), folders, scale=scale, device="cpu", json_path=path, progress=show)
+
+
+def measure_conventions(set5: Path) -> None:
+    """The same images, bicubic x4, under conventions that people use."""
+    ways: dict[str, list[float]] = {}
+    for pair in find_dataset(set5, scale=4).pairs:
+        lr, hr = pair.load(4)
+        sr = bicubic(lr, scale=4)
+        grey_sr, grey_hr = ((image * FULL_RANGE).sum(dim=1, keepdim=True) for image in (sr, hr))
+        for way, value in {
+            "Y of studio range, 4 pixels shaved (here, and in the papers)": psnr(sr, hr, border=4),
+            "the same, nothing shaved": psnr(sr, hr, border=0),
+            "Y of full range, 4 pixels shaved": psnr(grey_sr, grey_hr, border=4),
+            "RGB, 4 pixels shaved": psnr(sr, hr, border=4, channel="rgb"),
+            "RGB, nothing shaved": psnr(sr, hr, border=0, channel="rgb"),
+        }.items():
+            ways.setdefault(way, []).append(value.item())
+    rounded_y = {
+        scale: mean(_with_rounded_y(pair, scale) for pair in find_dataset(set5, scale=scale).pairs) for scale in SCALES
+    }
+    found = {"x4": {way: mean(values) for way, values in ways.items()}, "rounded Y": rounded_y}
+    text = json.dumps(found, indent=1) + "\n"
+    write_atomically(RESULTS / "conventions.json", lambda path: path.write_text(text))
+
+
+def _with_rounded_y(pair: Pair, scale: int) -> float:
+    """PSNR of bicubic interpolation with Y in whole grey levels, as MATLAB's rgb2ycbcr gives it for 8-bit images."""
+    lr, hr = pair.load(scale)
+    sr, truth = ((rgb_to_y(x.double()) * 255).round().byte() for x in (bicubic(lr, scale=scale), hr))
+    return psnr(sr, truth, border=scale).item()
+
+
+def measure_diffusion(set5: Path) -> None:
+    """The diffusion index of every published x2 model, on the middle of each image of Set5."""
+    found: dict[str, dict[str, float]] = {}
+    for name in models(2)[1:]:
+        network = cclnn.load(name)
+        for pair in tqdm(find_dataset(set5, scale=2).pairs, desc=f"DI {name}"):
+            lr, hr = pair.load(2)
+            side = min(CROP, *hr.shape[2:]) // 2
+            top, left = ((length - side) // 2 for length in lr.shape[2:])
+            middle = lr[:, :, top : top + side, left : left + side]
+            window = (side - WINDOW // 2, side - WINDOW // 2, WINDOW)
+            attributed = local_attribution_map(network, middle, window)
+            found.setdefault(name, {})[pair.name] = attributed.diffusion_index
+    text = json.dumps({"crop": CROP, "window": WINDOW, "models": found}, indent=1) + "\n"
+    write_atomically(RESULTS / "diffusion-index.json", lambda path: path.write_text(text))
+
+
+def draw() -> None:
+    """The four figures, of one freely licensed photograph."""
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    names = models(2)[1:]
+    networks = {name: cclnn.load(name) for name in names}
+    lr, hr = Pair(PHOTO.stem, PHOTO, None).load(2)
+    results = {"bicubic": bicubic(lr, scale=2)}
+    for name, network in networks.items():
+        results[name] = cclnn.Upscaler(network, tile="none", precision="fp32", device="cpu")(lr)
+    figures.save_figure(figures.comparison_figure(results, BOX, truth=hr, scale=2), FIGURES / "comparison.png", dpi=80)
+    row, column, side = LAM_WINDOW
+    shown = (max(0, row // 2 - 28), max(0, column // 2 - 28))  # 64 x 64 pixels of the input around the window
+    part = lr[:, :, shown[0] : shown[0] + 64, shown[1] : shown[1] + 64]
+    window = (row - 2 * shown[0], column - 2 * shown[1], side)
+    maps = {name: local_attribution_map(network, part, window) for name, network in networks.items()}
+    figures.save_figure(figures.attribution_figure(part, maps, window, scale=2), FIGURES / "attribution.png", dpi=80)
+    network = networks[names[-1]]
+    pixel = ((row + side // 2) // 2, (column + side // 2) // 2)
+    figures.save_figure(
+        figures.attention_figure(lr, pixel, attended_pixels(network, lr, pixel)), FIGURES / "attention.png", dpi=80
+    )
+    figures.save_figure(figures.channel_figure(channel_weights(network, lr)), FIGURES / "channels.svg")
+
+
+def page() -> str:
+    evaluations = {scale: Evaluation.load(RESULTS / f"evaluation-x{scale}.json") for scale in SCALES}
+    diffusion = json.loads((RESULTS / "diffusion-index.json").read_text())
+    machine = evaluations[2].machine
+    quality = "\n\n".join(tables.quality_table(evaluation) for evaluation in evaluations.values())
+    return f"""# Results
+
+Written by `benchmarks/results_page.py` from the JSON files in `benchmarks/results`; no measurement is typed in. To
+measure again: `python benchmarks/results_page.py --data Set5 B100 --figures`, or one model with
+`cclnn evaluate cclnn-t-x2 --data Set5 --data B100`.
+
+## Quality
+
+{tables.PROTOCOL} Precision fp32, the whole image at once. LR of Set5: the benchmark's own files, which `imresize`
+equals bit for bit; LR of B100: `imresize` of the HR images.
+
+{quality}
+
+### Bicubic interpolation, here and in the papers
+
+{_bicubic_table(evaluations)}
+
+Differences on Set5 come from rounding: some published tables round Y to whole grey levels before they measure, which
+gives {_rounded_text()} dB for x2, x3 and x4 here; others do not. `imresize` itself equals MATLAB's. The same images
+under other conventions differ by far more:
+
+{_conventions_table()}
+
+## Cost
+
+{tables.COSTS} Set5 x2 alone, on an otherwise idle machine: {machine["processor"]}, {machine["threads"]} threads, torch
+{machine["torch"]}.
+
+{_cost_table(evaluations[2])}
+
+## Where the networks look
+
+Diffusion index (Gu and Dong 2021): (1 - Gini) x 100 of the local attribution map. Here: x2, the middle {CROP} x {CROP}
+HR pixels of each image of Set5 (less where it is smaller), a window of {WINDOW} x {WINDOW} in their middle, blur path
+of 50 images from sigma 1.2.
+
+{_diffusion_table(diffusion)}
+
+The paper reports 21.11 for CCLNN and 19.66 for NLSN at x2, without saying on which images, which window or which size
+of image. The index is a share of the pixels of the image, so it falls as the image grows around the same window: these
+numbers cannot be compared with those. They compare models here with each other.
+
+## Figures
+
+The photograph is [chelsea.png](https://github.com/scikit-image/scikit-image), CC0, Stefan van der Walt.
+
+![Bicubic interpolation and the bundled models on a detail of a photograph](figures/comparison.png)
+
+*`cclnn compare`: PSNR/SSIM of the whole image, reduced by two and restored.*
+
+![Local attribution maps](figures/attribution.png)
+
+*`cclnn attribute`: what the marked window of the result was made from.*
+
+![Attended pixels and hash buckets](figures/attention.png)
+
+*`cclnn attribute --show attention`: what the marked pixel receives from every other, over all rounds, in each sparse
+attention, and in which bucket each pixel fell in the first round. Equal buckets are sorted by position, so a pixel in a
+large bucket meets its neighbours along the row.*
+
+![Channel weights](figures/channels.svg)
+
+*`cclnn attribute --show channels`: the weights of each CCLN block's channel attention for this photograph, sorted; the
+contrastive loss pulls the red and the blue band apart.*
+"""
+
+
+def _bicubic_table(evaluations: dict[int, Evaluation]) -> str:
+    rows = []
+    for dataset, published in PUBLISHED.items():
+        for scale, quoted in published.items():
+            measured = evaluations[scale].result("bicubic", dataset).psnr
+            rows.append([f"{dataset} x{scale}", f"{measured:.3f}", f"{quoted:.2f}", f"{measured - quoted:+.3f}"])
+    return tables.table(["bicubic, dB", "measured", "published", "difference"], rows)
+
+
+def _rounded_text() -> str:
+    found = json.loads((RESULTS / "conventions.json").read_text())["rounded Y"]
+    return ", ".join(f"{found[str(scale)]:.3f}" for scale in SCALES)
+
+
+def _conventions_table() -> str:
+    ways = json.loads((RESULTS / "conventions.json").read_text())["x4"]
+    rows = [[way, f"{value:.2f}"] for way, value in ways.items()]
+    return tables.table(["bicubic, Set5 x4", "PSNR, dB"], rows)
+
+
+def _cost_table(evaluation: Evaluation) -> str:
+    """Set5 alone: B100 may have run on a busy machine."""
+    alone = Evaluation(**{key: getattr(evaluation, key) for key in ("scale", "settings", "machine", "models")})
+    alone.results = [result for result in evaluation.results if result.dataset == "Set5"]
+    return tables.cost_table(alone)
+
+
+def _diffusion_table(diffusion: dict[str, Any]) -> str:
+    images = sorted(next(iter(diffusion["models"].values())))
+    rows = [
+        [name, *(f"{found[image]:.2f}" for image in images), f"{mean(found.values()):.2f}"]
+        for name, found in diffusion["models"].items()
+    ]
+    return tables.table(["DI", *images, "mean"], rows)
+
+
+if __name__ == "__main__":
+    main()

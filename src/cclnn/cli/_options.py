@@ -1,0 +1,33 @@
+"""Options that several commands share."""
+
+import click
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
+    """Whole numbers with commas between them, as many as there are names."""
+
+    def __init__(self, names: str) -> None:
+        self.name = names
+
+    def convert(
+        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = value.split(",")
+        if len(parts) != len(self.name.split(",")) or not all(part.strip().lstrip("-").isdigit() for part in parts):
+            self.fail(f"{value!r} is not of the form {self.name}.", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+class Tile(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
+    """A number of pixels, "auto" or "none"."""
+
+    name = "tile"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        if isinstance(value, int) or value in ("auto", "none"):
+            return value
+        if not value.isdigit():
+            self.fail(f"{value!r} is not a number of pixels, 'auto' or 'none'.", param, ctx)
+        return int(value)

@@ -1,0 +1,31 @@
+"""The published weights as the manifest lists them, read without importing torch."""
+
+import json
+from importlib import resources
+from typing import Any
+
+import click
+
+
+def manifest() -> dict[str, Any]:
+    """Published name -> configuration, size, measured quality."""
+    entries: dict[str, Any] = json.loads(resources.files("cclnn.weights").joinpath("manifest.json").read_text())
+    return entries
+
+
+def choose(model: str | None, scale: int | None) -> tuple[str, int | None]:
+    """(name, folder or file of the model, its scale where that is known already).
+
+    Raises:
+        click.UsageError: no weights are published for that scale, or the named model has another one.
+    """
+    entries = manifest()
+    if model is None:
+        model = f"cclnn-t-x{scale or 2}"
+        if model not in entries:
+            known = ", ".join(f"{name} (x{entry['config']['scale']})" for name, entry in sorted(entries.items()))
+            raise click.UsageError(f"no weights are published for --scale {scale}. There are: {known}.")
+    known_scale: int | None = entries[model]["config"]["scale"] if model in entries else None
+    if scale is not None and known_scale not in (None, scale):
+        raise click.UsageError(f"--model {model} is for --scale {known_scale}, not {scale}.")
+    return model, known_scale

@@ -1,0 +1,94 @@
+"""`cclnn list`: the weights that are published and the models that there are."""
+
+import json
+from typing import Any
+
+import click
+
+from cclnn.cli._published import manifest
+
+
+@click.command(name="list")
+@click.option("--models", is_flag=True, help="Architectures with their parameters instead (imports torch).")
+@click.option("--json", "as_json", is_flag=True, help="JSON on the standard output.")
+def list_command(models: bool, as_json: bool) -> None:
+    """List the published weights, or the models.
+
+    PSNR (dB) and SSIM are on Y, with the scale's pixels shaved; sizes are those of the weights' files.
+
+    \b
+    Examples:
+      cclnn list
+      cclnn list --models
+      cclnn list --json
+    """
+    rows = _models() if models else _weights()
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    table = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    for line in table:
+        first, *others = (f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join([f"{line[0]:<{len(first)}}", *others]))
+
+
+def _weights() -> list[dict[str, Any]]:
+    rows = []
+    for name, entry in sorted(manifest().items()):
+        measured = {
+            f"{dataset} {metric.upper()}": entry["measured"].get(dataset, {}).get(metric)
+            for dataset in ("Set5", "B100")
+            for metric in ("psnr", "ssim")
+        }
+        rows.append(
+            {
+                "weights": name,
+                "model": entry["model"],
+                "scale": entry["config"]["scale"],
+                "parameters": entry["parameters"],
+                "bytes": _size(entry),
+                **measured,
+            }
+        )
+    return rows
+
+
+def _size(entry: dict[str, Any]) -> int | None:
+    """Bytes of the file in the wheel, or as the manifest states them."""
+    from importlib import resources
+
+    file = resources.files("cclnn.weights").joinpath(entry["file"]) if "file" in entry else None
+    if file is not None and file.is_file():
+        with resources.as_file(file) as path:
+            return path.stat().st_size
+    return entry.get("bytes")
+
+
+def _models() -> list[dict[str, Any]]:
+    import torch
+
+    from cclnn.evaluation.complexity import count_parameters
+    from cclnn.models import create_model, list_models
+
+    published = {entry["model"] for entry in manifest().values()}
+    rows = []
+    for name in list_models():
+        row: dict[str, Any] = {"model": name}
+        for scale in (2, 3, 4):
+            with torch.device("meta"):
+                model = create_model(name, scale=scale)
+            row[f"parameters x{scale}"] = count_parameters(model)
+        rows.append({**row, "weights": "yes" if name in published else "no"})
+    return rows
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.2f}" if value > 1 else f"{value:.4f}"
+    return str(value)

@@ -1,0 +1,8 @@
+"""The papers' evaluation: datasets, tables, cost, figures."""
+
+from cclnn.evaluation.benchmark import bicubic, evaluate
+from cclnn.evaluation.complexity import Cost, cost
+from cclnn.evaluation.datasets import Dataset, Pair, find_dataset
+from cclnn.evaluation.results import Evaluation
+
+__all__ = ["Cost", "Dataset", "Evaluation", "Pair", "bicubic", "cost", "evaluate", "find_dataset"]

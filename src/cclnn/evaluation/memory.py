@@ -1,0 +1,76 @@
+"""Peak memory of one call, measured in a process of its own: what an earlier call left allocated cannot hide it."""
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from cclnn._typing import Tensor
+
+STATUS = Path("/proc/self/status")
+
+
+def peak_memory(run: Callable[[Tensor], Tensor], size: tuple[int, int], *, device: str = "cpu") -> int | None:
+    """Bytes that `run(x)` takes at its peak beyond what it and x hold, for x of shape (1, 3, *size).
+
+    On a CPU: growth of the resident set, in the default allocator; None where the system does not report it (it does on
+    Linux). On a GPU: growth of torch's allocated memory.
+
+    Args:
+        run: a model, an `Upscaler`, any callable that can be pickled.
+        size: rows and columns of x.
+        device: where x lies.
+
+    Raises:
+        ValueError: `run` cannot be pickled. RuntimeError: the measuring process failed.
+    """
+    if torch.device(device).type == "cpu" and not STATUS.is_file():
+        return None
+    with tempfile.TemporaryDirectory(prefix="cclnn-") as folder:
+        path = Path(folder) / "call"
+        try:
+            torch.save((run, size, device), path)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ValueError(f"`run` must be picklable to be measured in a process of its own: {error}.") from error
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run(  # noqa: S603  # this very interpreter on this very file
+            [sys.executable, "-m", __name__, str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+    if done.returncode:
+        raise RuntimeError(f"the process that measures memory failed: {done.stderr.strip().splitlines()[-1]}")
+    return int(done.stdout)
+
+
+def _measure(path: str) -> int:
+    run, size, device = torch.load(path, weights_only=False)  # written by peak_memory a moment ago
+    if isinstance(run, torch.nn.Module):
+        run.eval().to(device)
+    x = torch.zeros(1, 3, *size, device=device)
+    with torch.no_grad():
+        if x.is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            run(x)
+            return torch.cuda.max_memory_allocated() - before
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        before = _status("VmRSS")
+        run(x)
+        return _status("VmHWM") - before
+
+
+def _status(key: str) -> int:
+    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(key)]
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    sys.stdout.write(str(_measure(sys.argv[1])))

@@ -1,0 +1,125 @@
+"""Evaluations as Markdown tables."""
+
+from collections.abc import Iterable, Mapping
+
+from cclnn.evaluation.paper import SOURCE, Setting, table5
+from cclnn.evaluation.results import Contestant, Evaluation, Result
+
+
+def quality_table(evaluation: Evaluation, *, paper: bool = False) -> str:
+    """A row a model: parameters, then mean PSNR / SSIM on each dataset; with `paper`, Table 5's rows above them."""
+    datasets = evaluation.datasets
+    rows = []
+    if paper:
+        for row in table5(evaluation.scale):
+            scores = [_quality(*score, decimals=2) if (score := row.score(name)) else "" for name in datasets]
+            rows.append([f"{row.algorithm} (paper)", row.parameters, *scores])
+    for model in evaluation.models:
+        scores = [
+            _quality(result.psnr, result.ssim) if (result := _find(evaluation, model, name)) else ""
+            for name in datasets
+        ]
+        rows.append([model.name, _count(model.parameters), *scores])
+    return table(["model", "parameters", *(f"{name} x{evaluation.scale}" for name in datasets)], rows)
+
+
+def cost_table(evaluation: Evaluation) -> str:
+    """A row a model: parameters, MACs and activations for a 1280x720 output, seconds an image, peak memory."""
+    rows = []
+    for model in evaluation.models:
+        row = [model.name, _count(model.parameters), _giga(model.macs), _mega(model.activations)]
+        for name in evaluation.datasets:
+            result = _find(evaluation, model, name)
+            row.append("{1:.3f} ({0:.3f}-{2:.3f})".format(*result.seconds) if result else "")
+        row.append("" if model.peak_bytes is None else f"{model.peak_bytes / 2**20:.0f}")
+        rows.append(row)
+    seconds = [f"s an image, {name}" for name in evaluation.datasets]
+    return table(["model", "parameters", "MACs, G", "activations, M", *seconds, "peak, MiB"], rows)
+
+
+def image_table(evaluation: Evaluation, dataset: str) -> str:
+    """A row an image, a column a model: PSNR / SSIM; the mean last."""
+    results = [result for result in evaluation.results if result.dataset == dataset]
+    scores = [{score.image: score for score in result.scores} for result in results]
+    rows = [
+        [image, *(_quality(one[image].psnr, one[image].ssim) if image in one else "" for one in scores)]
+        for image in sorted(set().union(*scores))
+    ]
+    rows.append(["mean", *(_quality(result.psnr, result.ssim) for result in results)])
+    return table([f"{dataset} x{evaluation.scale}", *(result.model for result in results)], rows)
+
+
+def report(evaluation: Evaluation, *, paper: bool = False) -> str:
+    """All of it, with what was measured and where: the file that `--markdown` writes."""
+    notes = [f"- {key}: {value}" for key, value in {**evaluation.settings, **evaluation.machine}.items()]
+    made = {result.dataset: result.lr_source for result in evaluation.results}
+    parts = [
+        f"# x{evaluation.scale}",
+        PROTOCOL,
+        quality_table(evaluation, paper=paper),
+        *([f"Rows marked (paper): {SOURCE}."] if paper else []),
+        COSTS,
+        cost_table(evaluation),
+        "\n".join([*notes, *(f"- LR of {name}: {source}" for name, source in made.items())]),
+        *(f"## {name}\n\n{image_table(evaluation, name)}" for name in evaluation.datasets),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+PROTOCOL = (
+    "PSNR in dB / SSIM: on Y (BT.601 studio range, not rounded) of the 8-bit result, as many pixels shaved off each "
+    "side as the scale, of each image, then the mean."
+)
+COSTS = (
+    "MACs and activations: for the input whose output is nearest to 1280x720. Seconds: median and quartiles over the "
+    "images. Peak: memory of one call on the largest image beyond the weights, in a process of its own."
+)
+
+
+def ablation_tables(
+    rows: Mapping[str, Iterable[tuple[Setting, str | None]]], evaluation: Evaluation, dataset: str
+) -> str:
+    """The paper's Tables 1-4 beside the measured PSNR of the checkpoints that have each setting."""
+    parts = []
+    for title, settings in rows.items():
+        lines = [
+            [s.label, f"{s.psnr:.2f}", name or "", f"{evaluation.result(name, dataset).psnr:.3f}" if name else ""]
+            for s, name in settings
+        ]
+        head = ["setting", "paper, Set5 x2", "checkpoint", f"measured, {dataset} x{evaluation.scale}"]
+        parts.append(f"## {title}\n\n{table(head, lines)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Markdown, columns aligned so that a terminal shows it as well; numbers to the right."""
+    cells = [head, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+
+    def line(row: list[str]) -> str:
+        first, *others = zip(row, widths, strict=True)
+        return "| " + " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]) + " |"
+
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
+    return "\n".join([line(head), rule, *map(line, rows)])
+
+
+def _find(evaluation: Evaluation, model: Contestant, dataset: str) -> Result | None:
+    found = [r for r in evaluation.results if (r.model, r.dataset) == (model.name, dataset) and r.scores]
+    return found[0] if found else None
+
+
+def _quality(psnr: float, ssim: float, *, decimals: int = 3) -> str:
+    return f"{psnr:.{decimals}f} / {ssim:.4f}"
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def _giga(number: int | None) -> str:
+    return "" if number is None else f"{number / 1e9:,.1f}"
+
+
+def _mega(number: int | None) -> str:
+    return "" if number is None else f"{number / 1e6:,.1f}"

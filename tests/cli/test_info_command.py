@@ -1,0 +1,87 @@
+"""`cclnn info` says what is so."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import cclnn
+from cclnn.cli.commands import cli
+from cclnn.cli.info import _reach
+from cclnn.evaluation import cost
+from cclnn.hub.pretrained import manifest
+
+
+def run(*arguments):
+    done = CliRunner().invoke(cli, ["info", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.output.splitlines()
+
+
+def test_a_published_model():
+    entry = manifest()["cclnn-t-x2"]
+    lines = run("cclnn-t-x2")
+    assert lines[0] == "cclnn-t-x2: CCLNN"
+    assert [f"  {key}: {value}" for key, value in entry["config"].items()] == lines[1 : 1 + len(entry["config"])]
+    assert f"sha256: {entry['sha256']}" in lines
+    assert f"parameters: {entry['parameters']:,}" in lines
+    assert "for an input of 360 x 640 pixels, output 720 x 1280:" in lines
+    counted = cost(cclnn.load("cclnn-t-x2"), (360, 640), repeats=0, memory=False)
+    assert f"  MACs: {counted.macs / 1e9:,.2f} G" in lines
+    assert f"  activations: {counted.activations / 1e6:,.2f} M" in lines
+    assert any(line.startswith("an output pixel depends on the whole image (or tile): 4 modules") for line in lines)
+    assert f"trained, data: {entry['training']['data']}" in lines
+    measured = entry["measured"]["Set5"]
+    assert f"Set5 x2: {measured['psnr']:.3f} dB, SSIM {measured['ssim']:.4f} (5 images)" in lines
+
+
+@pytest.mark.parametrize("form", ["folder", "file"])
+def test_a_folder_and_a_file(tmp_path, form):
+    cclnn.create_model("edsr", channels=8, n_resblocks=1).save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    lines = run(tmp_path if form == "folder" else path, "--size", "5,7")
+    assert lines[0].endswith(": EDSR")
+    assert f"file: {path}, {path.stat().st_size:,} bytes" in lines
+    assert f"sha256: {hashlib.sha256(path.read_bytes()).hexdigest()}" in lines
+    assert "for an input of 5 x 7 pixels, output 10 x 14:" in lines
+
+
+def test_an_architecture_and_its_blocks():
+    lines = run("edsr-baseline", "--scale", 3, "--size", "8,9", "--blocks")
+    assert lines[0] == "edsr-baseline: EDSR, random weights"
+    assert "parameters: 1,554,523" in lines
+    assert not any(line.startswith(("file", "sha256", "trained")) for line in lines)
+    assert sum(line.startswith("| body.") for line in lines) == 17
+    assert lines[-1].startswith("| whole ")
+
+
+def test_time_and_memory_are_measured_on_request(tmp_path):
+    cclnn.create_model("edsr", channels=8, n_resblocks=1).save_pretrained(tmp_path)
+    lines = run(tmp_path, "--size", "30,40", "--time")
+    assert any(line.startswith("  seconds: 0.") for line in lines)
+    if Path("/proc/self/status").is_file():
+        assert any(line.startswith("  peak memory beyond the weights: ") for line in lines)
+
+
+@pytest.mark.parametrize(("scale", "blocks"), [(2, 1), (3, 2), (4, 1), (8, 1)])
+def test_the_reach_bounds_what_an_output_pixel_depends_on(scale, blocks):
+    """By the gradient of one output pixel of a network with positive weights, in which nothing cancels."""
+    model = cclnn.create_model("edsr", scale=scale, channels=4, n_resblocks=blocks).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, 0.01)
+    x = torch.rand(1, 3, 31, 31, dtype=torch.float64, requires_grad=True)
+    model(x)[0, 0, 15 * scale, 15 * scale].backward()
+    used = x.grad[0].abs().sum(dim=0).nonzero()
+    seen = int((used - 15).abs().max())
+    stated = int(_reach(model).split("at most ")[1].split(" ")[0])
+    assert seen <= stated <= seen + 3
+
+
+def test_unknown_names_are_one_line():
+    done = CliRunner().invoke(cli, ["info", "cclnn-t-x2x"])
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: ")
+    assert "'cclnn-t-x2x'" in done.output
+    assert done.output.count("\n") == 1

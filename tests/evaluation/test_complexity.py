@@ -1,0 +1,143 @@
+"""Counts against hand counts, published ones and the reference attention; times and memory against the possible."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from cclnn import create_model
+from cclnn.evaluation import cost
+from cclnn.evaluation.complexity import count_parameters, input_size
+from cclnn.evaluation.memory import peak_memory
+from cclnn.layers import NonLocalSparseAttention
+
+# x2, x3, x4 parameters of the papers, mean shift included
+PARAMETERS = {
+    "cclnn": (48_068_267, 51_018_667, 50_428_587),
+    "cclnn-l": (6_569_491, 7_307_411, 7_159_827),
+    "edsr": (40_729_627, 43_680_027, 43_089_947),
+    "nlsn": (41_796_187, 44_746_587, 44_156_507),
+    "edsr-baseline": (1_369_883, 1_554_523, 1_517_595),
+}
+
+
+def counted(model, size):
+    return cost(model, size, repeats=0, memory=False)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_are_the_papers(name):
+    with torch.device("meta"):
+        found = tuple(count_parameters(create_model(name, scale=scale)) for scale in (2, 3, 4))
+    assert found == PARAMETERS[name]
+
+
+def test_macs_of_edsr_by_hand():
+    """3x3 convolutions of c=8 at 5 x 7, twice that at the tail; mean shifts of 3 x 3."""
+    found = counted(create_model("edsr", scale=2, channels=8, n_resblocks=2), (5, 7))
+    pixels = 5 * 7
+    body = 9 * 8 * 8 * pixels * (2 * 2 + 1)
+    tail = 9 * 8 * 32 * pixels + 9 * 8 * 3 * 4 * pixels
+    assert found.macs == 9 * 3 * 8 * pixels + body + tail + 9 * pixels + 9 * 4 * pixels
+    assert found.activations == pixels * (8 + 8 * 5 + 32) + 3 * 4 * pixels + 3 * pixels + 3 * 4 * pixels
+
+
+def test_macs_of_the_released_edsr_baseline_are_the_published_ones():
+    """316.3 G at x2 for a 1280x720 output (Ahn et al. 2018, CARN, Table 1)."""
+    assert round(counted(create_model("edsr-baseline", scale=2), input_size(2)).macs / 1e9, 1) == 316.3
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(5, 7), (9, 11), (20, 20), (17, 26)])
+def test_macs_of_the_attention_by_hand(rows, columns):
+    """n = h w, s = n filled to chunks of 20: scores b r s 3m e, sums b r s 3m d, hashing n e r half."""
+    layer = NonLocalSparseAttention(12, reduction=4, n_hashes=3, chunk_size=20)
+    n = rows * columns
+    m = min(20, n)
+    s = -(-n // m) * m
+    attention = 3 * s * 3 * m * (3 + 12)
+    hashing = n * 3 * 3 * layer.n_buckets(n) // 2
+    convolutions = n * (9 * 12 * 3 + 12 * 12)
+    found = counted(On12(layer), (rows, columns))
+    assert found.macs == attention + hashing + convolutions + n * 3 * 12
+    assert found.activations == n * (12 + 3 + 12)
+
+
+class On12(nn.Module):
+    """Gives a layer of 12 channels an image's three: 3 x 12 multiply-adds a pixel."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.widen = nn.Conv2d(3, 12, 1)
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(self.widen(x))
+
+
+def test_macs_do_not_depend_on_the_backend():
+    """torch looks into `reference`, which is einsum, and counts it itself, on real tensors."""
+    reference = create_model("nlsn", channels=16, n_resblocks=1, backend="reference").eval()
+    chunked = create_model("nlsn", channels=16, n_resblocks=1, backend="chunked")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        reference(torch.rand(1, 3, 19, 23))
+    found = counted(chunked, (19, 23))
+    assert found.macs == counted(reference, (19, 23)).macs == counter.get_total_flops() // 2
+
+
+def test_blocks_sum_to_the_whole():
+    found = cost(create_model("cclnn-t", channels=16, n_resblocks=8), (19, 23), repeats=2, memory=False)
+    names = [block.name for block in found.blocks]
+    assert names == ["sub_mean", "head", *(f"body.{i}" for i in range(11)), "tail.0", "tail.1", "add_mean"]
+    for what in ("parameters", "macs", "activations"):
+        assert sum(getattr(block, what) for block in found.blocks) == getattr(found, what), what
+    assert found.blocks[2].kind == "CCLNBlock"
+    assert 0 < found.seconds.fastest <= found.seconds.median <= found.seconds.slowest
+    assert 0 < sum(block.seconds for block in found.blocks) < 2 * found.seconds.slowest
+
+
+def test_counting_neither_computes_nor_changes():
+    """Nothing is allocated for a large input, and the model is as before."""
+    model = create_model("cclnn-t", channels=16, n_resblocks=1).train()
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    random = torch.get_rng_state()
+    small, large = counted(model, (100, 100)), counted(model, (400, 1000))
+    assert 39 * small.macs < large.macs < 41 * small.macs
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_any_module_can_be_counted():
+    found = counted(
+        nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(5, 3, 2, stride=2)), (7, 9)
+    )
+    assert found.macs == 63 * (9 * 3 * 5 + 4 * 5 * 3)
+    assert found.activations == 63 * (5 + 3 * 4)
+    assert [block.name for block in found.blocks] == ["0", "1", "2"]
+
+
+def test_peak_memory_is_that_of_the_call():
+    """In a fresh process; what this one holds does not matter."""
+    held = torch.ones(300 * 2**20 // 4)
+    peak = peak_memory(torch.nn.Conv2d(3, 64, 1), (1000, 1000))
+    if peak is None:
+        pytest.skip("this system does not report resident sets")
+    assert 0.95 * 64e6 * 4 < peak < 2.2 * 64e6 * 4  # the output, at most doubled by a change of layout
+    assert held.sum() > 0
+
+
+def test_sizes_of_the_papers():
+    assert [input_size(scale) for scale in (2, 3, 4)] == [(360, 640), (240, 427), (180, 320)]
+
+
+def test_messages(rejects):
+    model = nn.Conv2d(3, 3, 1)
+    with rejects("`size` must be at least 1, got 0"):
+        counted(model, (0, 5))
+    with rejects("`repeats` must be at least 0, got -1"):
+        cost(model, (5, 5), repeats=-1)
+    with rejects("`run` must be picklable to be measured in a process of its own"):
+        peak_memory(lambda x: x, (5, 5))
+    with rejects("the process that measures memory failed: .*expected input.* to have 7 channels", RuntimeError):
+        peak_memory(nn.Conv2d(7, 3, 1), (5, 5))

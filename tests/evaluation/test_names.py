@@ -1,0 +1,28 @@
+"""What people import from here, and what importing it costs."""
+
+import subprocess
+import sys
+
+import cclnn.attribution
+import cclnn.evaluation
+
+
+def test_names():
+    assert set(cclnn.evaluation.__all__) == {
+        *("Cost", "Dataset", "Evaluation", "Pair", "bicubic", "cost", "evaluate", "find_dataset"),
+    }
+    assert set(cclnn.attribution.__all__) == {
+        *("Attended", "Attribution", "ChannelWeights", "attended_pixels", "blur_path", "channel_weights"),
+        *("diffusion_index", "gini", "local_attribution_map"),
+    }
+    for module in (cclnn.evaluation, cclnn.attribution):
+        assert all(getattr(module, name) is not None for name in module.__all__)
+
+
+def test_importing_loads_no_extra():
+    code = (
+        "import sys, torch; before = set(sys.modules); import cclnn.evaluation.figures, cclnn.attribution; "
+        "print({'PIL', 'click', 'tqdm', 'matplotlib'} & (set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "set()\n", done.stderr
