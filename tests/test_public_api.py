@@ -11,7 +11,7 @@ TOP = {
     *("CCLNN", "EDSR", "NLSN", "CCLNBlock", "ChannelAttention", "ChannelContrastiveAttention", "MeanShift"),
     *("NonLocalSparseAttention", "PixelAttention", "ResBlock", "Upsampler", "Upscaler", "__version__"),
     *("convert_official", "create_model", "hub", "layers", "list_models", "list_pretrained", "load", "losses"),
-    *("metrics", "models", "ops", "upscale"),
+    *("attribution", "evaluation", "metrics", "models", "ops", "upscale"),
 }
 MODULES = {
     "layers": {
@@ -25,7 +25,7 @@ MODULES = {
     "models": {"CCLNN", "EDSR", "NLSN", "SRModel", "create_model", "list_models"},
     "ops": {"LSHPlan", "hash_codes", "make_plan", "lsh_attention", "imresize", "rgb_to_y"},
     "metrics": {"psnr", "ssim"},
-    "hub": {"convert_official", "list_pretrained", "load"},
+    "hub": {"convert_official", "list_pretrained", "load", "model_card", "publish", "published_facts"},
 }
 EXTRAS = ("PIL", "click", "tqdm", "jaxtyping", "beartype", "skimage", "scipy", "torchvision")
 MODELS = ["cclnn", "cclnn-l", "cclnn-t", "edsr", "edsr-baseline", "edsr-l", "nlsn", "nlsn-l"]

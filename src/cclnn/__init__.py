@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cclnn._version import __version__
 
 if TYPE_CHECKING:
-    from cclnn import hub, layers, losses, metrics, models, ops
+    from cclnn import attribution, evaluation, hub, layers, losses, metrics, models, ops
     from cclnn.hub.convert import convert_official
     from cclnn.hub.pretrained import list_pretrained, load
     from cclnn.layers import (
@@ -48,7 +48,7 @@ _HOME = {
     "load": "cclnn.hub",
     "upscale": "cclnn.upscaler",
 }
-_FOLDERS = ("hub", "layers", "losses", "metrics", "models", "ops")
+_FOLDERS = ("attribution", "evaluation", "hub", "layers", "losses", "metrics", "models", "ops")
 
 __all__ = [
     "CCLNN",
@@ -64,8 +64,10 @@ __all__ = [
     "Upsampler",
     "Upscaler",
     "__version__",
+    "attribution",
     "convert_official",
     "create_model",
+    "evaluation",
     "hub",
     "layers",
     "list_models",

@@ -5,10 +5,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+PARTIAL = ".part"  # end of a temporary file's name
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path in the same folder, then rename: `path` is whole or untouched."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -1,19 +1,24 @@
-"""`cclnn upscale` as people call it: the installed command, on files."""
+"""`cclnn upscale` as people call it: the installed command, on files, folders and streams."""
 
+import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from image import zoo
 from PIL import Image
 
 import cclnn
 from cclnn.cli.commands import cli
+from cclnn.upscaler import Upscaler
 
 CHELSEA = Path(__file__).parents[2] / "examples" / "images" / "chelsea.png"
+CCLNN = Path(sys.executable).with_name("cclnn")
 
 
 @pytest.fixture
@@ -25,19 +30,43 @@ def photo(tmp_path):
     return path
 
 
-def run(*arguments):
-    return CliRunner().invoke(cli, ["upscale", *map(str, arguments)])
+@pytest.fixture
+def folder(tmp_path, photo):
+    """Images in two levels, and things that are none."""
+    top = tmp_path / "in"
+    (top / "deeper").mkdir(parents=True)
+    with Image.open(photo) as image:
+        for name in ("a.png", "b.jpg", "deeper/c.tif", "deeper/d.webp"):
+            image.crop((0, 0, 20, 15)).save(top / name)
+    (top / "notes.txt").write_text("no image")
+    (top / ".hidden.png").write_bytes(b"no image either")
+    return top
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A model that is fast: x3."""
+    path = tmp_path_factory.mktemp("model") / "small"
+    cclnn.EDSR(3, channels=8, n_resblocks=1).save_pretrained(path)
+    return path
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(cli, ["upscale", *map(str, arguments)], **options)
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def test_the_installed_command_writes_a_png_and_says_so(photo):
-    done = subprocess.run(
-        [Path(sys.executable).with_name("cclnn"), "upscale", photo], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([CCLNN, "upscale", photo], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     target = photo.with_name("photo_x2.png")
     assert re.fullmatch(
         rf"wrote {re.escape(str(target))}: 126 x 82 pixels, 0\.\d\d MB, from 63 x 41 in \d+\.\d s\n", done.stdout
     )
+    assert done.stderr == ""
     with Image.open(target) as result:
         assert (result.format, result.mode, result.size) == ("PNG", "RGB", (126, 82))
 
@@ -47,25 +76,134 @@ def test_writes_what_python_computes_every_time(photo, tmp_path):
         expected = np.asarray(cclnn.upscale(image.convert("RGB")))
     for name in ("a.png", "b.png"):
         done = run(photo, "-o", tmp_path / name, "--quiet")
-        assert done.exit_code == 0, done.output
+        assert (done.exit_code, done.output) == (0, "")
         with Image.open(tmp_path / name) as result:
             assert np.array_equal(np.asarray(result), expected)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_grey_stays_grey(photo, tmp_path):
+def test_options_reach_the_upscaler(photo, tmp_path, small):
+    options = {"tile": 40, "overlap": 5, "precision": "fp32", "device": "cpu", "ensemble": True, "alpha": "model"}
     with Image.open(photo) as image:
-        image.convert("L").save(tmp_path / "grey.png")
-    assert run(tmp_path / "grey.png", "--tile", 40).exit_code == 0
-    with Image.open(tmp_path / "grey_x2.png") as result:
-        assert (result.mode, result.size) == ("L", (126, 82))
+        array = np.asarray(image.convert("RGBA")).copy()
+    array[..., 3] = zoo.pixels(1, height=41, width=63)[..., 0]
+    Image.fromarray(array).save(tmp_path / "in.png")
+    arguments = [x for key, value in options.items() for x in ([f"--{key}"] + ([] if value is True else [value]))]
+    assert run(tmp_path / "in.png", "-o", tmp_path / "out.png", "--model", small, *arguments).exit_code == 0
+    with Image.open(tmp_path / "out.png") as result:
+        assert np.array_equal(np.asarray(result), Upscaler(str(small), **options)(array))
 
 
-def test_takes_a_model_from_a_folder(photo, tmp_path):
-    cclnn.EDSR(3, channels=8, n_resblocks=1).save_pretrained(tmp_path / "mine")
-    assert run(photo, "--model", tmp_path / "mine").exit_code == 0
+def test_takes_a_model_from_a_folder(photo, tmp_path, small):
+    assert run(photo, "--model", small).exit_code == 0
     with Image.open(tmp_path / "photo_x3.png") as result:
         assert result.size == (189, 123)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output", "name", "format_name"),
+    [
+        (["-o", "out.webp"], "out.webp", "out.webp", "WEBP"),
+        (["-o", "out.jpeg", "--quality", "40"], "out.jpeg", "out.jpeg", "JPEG"),
+        (["--format", "avif"], None, "photo_x3.avif", "AVIF"),
+        (["--format", "same"], None, "photo_x3.jpg", "JPEG"),
+        (["-o", "odd.name", "--format", "tiff"], "odd.name", "odd.name", "TIFF"),
+        (["-o", "."], None, "photo.png", "PNG"),
+    ],
+)
+def test_formats_and_names(photo, tmp_path, small, monkeypatch, arguments, output, name, format_name):
+    monkeypatch.chdir(tmp_path)
+    done = run("photo.jpg", "--model", small, *arguments)
+    assert done.exit_code == 0, done.output
+    with Image.open(name) as result:
+        assert (result.format, result.size) == (format_name, (189, 123))
+
+
+def test_quality_makes_smaller_files(photo, tmp_path, small):
+    for quality in (20, 95):
+        run(photo, "--model", small, "-o", tmp_path / f"{quality}.jpg", "--quality", quality)
+    assert (tmp_path / "20.jpg").stat().st_size < 0.6 * (tmp_path / "95.jpg").stat().st_size
+
+
+def test_standard_input_and_output(photo, small):
+    done = run("-", "--model", small, input=photo.read_bytes())
+    assert done.exit_code == 0, done.output
+    import io
+
+    with Image.open(io.BytesIO(done.stdout_bytes)) as result:
+        assert (result.format, result.size) == ("PNG", (189, 123))
+    assert done.stderr.startswith("wrote the standard output: 189 x 123 pixels")
+    again = run(photo, "-o", "-", "--format", "webp", "--quiet", "--model", small)
+    with Image.open(io.BytesIO(again.stdout_bytes)) as result:
+        assert result.format == "WEBP"
+    assert again.stderr == ""
+
+
+def test_a_folder_is_mirrored_and_resumed(folder, tmp_path, small):
+    out = tmp_path / "out"
+    done = run(folder, "-o", out, "--recursive", "--model", small)
+    assert done.exit_code == 0, done.output
+    assert names(out) == ["a.png", "b.png", "deeper/c.png", "deeper/d.png"]
+    assert done.output.splitlines()[-1] == "4 done, 0 skipped (done before), 0 failed"
+    times = {name: (out / name).stat().st_mtime_ns for name in names(out)}
+    (out / "b.png").unlink()
+    (out / ".b.png.abc123.part").write_bytes(b"left by a killed run")
+    done = run(folder, "-o", out, "--recursive", "--model", small)
+    assert done.output.splitlines()[-1] == "1 done, 3 skipped (done before), 0 failed"
+    assert names(out) == ["a.png", "b.png", "deeper/c.png", "deeper/d.png"]
+    assert all((out / name).stat().st_mtime_ns == times[name] for name in times if name != "b.png")
+    done = run(folder, "-o", out, "--recursive", "--model", small, "--overwrite", "--format", "same")
+    assert names(out) == sorted([*times, "b.jpg", "deeper/c.tif", "deeper/d.webp"])
+    assert (out / "a.png").stat().st_mtime_ns != times["a.png"]
+
+
+def test_a_folder_without_output_goes_beside_itself(folder, tmp_path, small):
+    assert run(folder, "--model", small).exit_code == 0
+    assert names(tmp_path / "in_x3") == ["a.png", "b.png"]
+
+
+def test_results_within_the_folder_are_not_upscaled_again(folder, small):
+    for _ in range(2):
+        assert run(folder, "-o", folder / "large", "--recursive", "--model", small).exit_code == 0
+    assert names(folder / "large") == ["a.png", "b.png", "deeper/c.png", "deeper/d.png"]
+
+
+def test_what_fails_is_listed_and_the_rest_goes_on(folder, tmp_path, small):
+    (folder / "aa.png").write_bytes(b"broken")
+    Image.new("RGBA", (5, 4)).save(folder / "ab.png")
+    out = tmp_path / "out"
+    done = run(folder, "-o", out, "--model", small, "--format", "jpeg", "--json")
+    assert done.exit_code == 1
+    assert names(out) == ["a.jpg", "b.jpg"]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(Path(row["source"]).name, row["status"]) for row in rows] == [
+        *(("a.png", "done"), ("aa.png", "failed"), ("ab.png", "failed"), ("b.jpg", "done"))
+    ]
+    assert (rows[0]["width"], rows[0]["height"], rows[0]["source_size"]) == (60, 45, {"width": 20, "height": 15})
+    assert rows[0]["bytes"] == (out / "a.jpg").stat().st_size
+    assert done.stderr.splitlines() == [
+        f"failed: {folder / 'aa.png'}: {rows[1]['error']}",
+        f"failed: {folder / 'ab.png'}: JPEG cannot hold transparency, which the picture has: write PNG, TIFF, WebP or "
+        "AVIF.",
+    ]
+    again = run(folder, "-o", out, "--model", small, "--format", "jpeg", "--json")
+    assert [json.loads(line)["status"] for line in again.stdout.splitlines()] == [
+        *("skipped", "failed", "failed", "skipped")
+    ]
+
+
+def test_two_inputs_never_share_an_output(folder, tmp_path, small):
+    with Image.open(folder / "a.png") as image:
+        image.save(folder / "a.bmp")
+    done = run(folder, "-o", tmp_path / "out", "--model", small)
+    assert done.exit_code == 1
+    assert "1 done" not in done.stdout
+    assert f"failed: {folder / 'a.png'}: its output" in done.stderr
+    assert f"is that of {str(folder / 'a.bmp')!r}, too." in done.stderr
+    done = run(folder / "a.png", folder / "b.jpg", "-o", folder, "--model", small, "--overwrite")
+    assert f"a.png: its output {str(folder / 'a.png')!r} would replace the input" in done.stderr
+    with Image.open(folder / "a.png") as image:
+        assert image.size == (20, 15)
 
 
 @pytest.mark.parametrize(
@@ -73,37 +211,125 @@ def test_takes_a_model_from_a_folder(photo, tmp_path):
     [
         (["absent.jpg"], "Error: cannot read 'absent.jpg': there is no such file."),
         (["broken.jpg"], "Error: cannot read 'broken.jpg': it is not an image in a known format."),
-        (["alpha.png"], "Error: cannot use 'alpha.png': its mode is RGBA, supported are RGB and L"),
+        (["empty.png"], "Error: cannot read 'empty.png': it is empty."),
+        (["photo.jpg", "-o", "no/out.png"], "Error: cannot write 'no/out.png': there is no folder 'no'."),
+        (["alpha.png", "-o", "out.jpg"], "Error: JPEG cannot hold transparency"),
         (
-            ["photo.jpg", "-o", "no/out.png"],
-            "Error: cannot write 'no/out.png': there is no folder 'no'.",
+            ["deep.png", "-o", "out.webp"],
+            "Error: WEBP holds 8 bits per channel, the picture has 16: write PNG or TIFF.",
         ),
-        (["photo.jpg", "-o", "out.jpg"], "Error: cannot write 'out.jpg': the name must end in .png."),
         (["photo.jpg", "-o", "old.png"], "Error: 'old.png' exists already; --overwrite replaces it."),
-        (["photo.jpg", "--model", "cclnn-t-x3x"], "Error: `source`='cclnn-t-x3x' is neither a published name"),
+        (["photo.jpg", "--model", "cclnn-t-x3x"], "Error: `source`='cclnn-t-x3x'"),
         (["photo.jpg", "--device", "abacus"], "Error: "),
     ],
-    ids=["absent", "broken", "alpha", "folder", "suffix", "exists", "model", "device"],
+    ids=["absent", "broken", "empty", "folder", "alpha", "deep", "exists", "model", "device"],
 )
 def test_mistakes_are_one_line_and_write_nothing(photo, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     Path("broken.jpg").write_bytes(b"\xff\xd8 not a jpeg")
+    Path("empty.png").touch()
     Image.new("RGBA", (4, 4)).save("alpha.png")
+    zoo.png(zoo.pixels(3, 16), Path("deep.png"))
     Path("old.png").write_bytes(b"old")
-    before = sorted(path.name for path in tmp_path.iterdir())
+    before = names(tmp_path)
     done = run(*arguments)
     assert done.exit_code == 1
     assert done.output.startswith(message)
     assert done.output.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert names(tmp_path) == before
     assert Path("old.png").read_bytes() == b"old"
 
 
-def test_overwrites_when_told_to(photo, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'INPUT...'"),
+        (["photo.jpg", "in", "-o", "out.png"], "'out.png' is one file, but there are several images: give a folder."),
+        (["void"], "there is no image in 'void' (--recursive looks into its folders, too)."),
+        (["photo.jpg", "-o", "out.xyz"], "'out.xyz' must end in .avif, .jpeg"),
+        (["photo.jpg", "-o", "out.png", "--format", "jpeg"], "--format jpeg does not fit the name 'out.png'."),
+        (["photo.jpg", "--quality", "80"], "--quality has no meaning for png, which are lossless."),
+        (["-", "photo.jpg"], "the standard input or output takes one image: give one INPUT."),
+        (["in", "-o", "-"], "a folder cannot be written to the standard output."),
+        (["-", "-o", "in"], "the standard input has no name: give the output's."),
+        (["-", "--json"], "--json and the image cannot both go to the standard output: give -o FILE."),
+        (["photo.jpg", "--tile", "big"], "'big' is not a number of pixels, 'auto' or 'none'."),
+        (["photo.jpg", "--scale", "3", "--model", "cclnn-t-x2"], "--model cclnn-t-x2 is for --scale 2, not 3."),
+    ],
+)
+def test_what_makes_no_sense_is_exit_code_2(photo, folder, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "void").mkdir()
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+
+
+def test_scale_takes_the_published_model(photo, tmp_path, monkeypatch, small):
+    assert run(photo, "--scale", 2, "-o", tmp_path / "a.png").exit_code == 0
+    assert run(photo, "--model", small, "--scale", 3, "-o", tmp_path / "b.png").exit_code == 0
+    done = run(photo, "--model", small, "--scale", 4, "-o", tmp_path / "c.png")
+    assert done.exit_code == 2
+    assert "is for --scale 3, not 4." in done.output
+    only = {"cclnn-t-x2": {"config": {"scale": 2}}}
+    monkeypatch.setattr("cclnn.cli._published.manifest", lambda: only)
+    done = run(photo, "--scale", 4)
+    assert done.exit_code == 2
+    assert "no weights are published for --scale 4. There are: cclnn-t-x2 (x2)." in " ".join(done.output.split())
+
+
+def test_overwrites_when_told_to(photo, tmp_path, small):
     (tmp_path / "old.png").write_bytes(b"old")
-    assert run(photo, "-o", tmp_path / "old.png", "--overwrite").exit_code == 0
+    assert run(photo, "-o", tmp_path / "old.png", "--overwrite", "--model", small).exit_code == 0
     with Image.open(tmp_path / "old.png") as result:
-        assert result.size == (126, 82)
+        assert result.size == (189, 123)
+
+
+def test_warnings_are_one_line(photo, monkeypatch, small, tmp_path):
+    def call(self, image, *, progress):
+        import warnings
+
+        warnings.warn("out of memory with tiles of 512 pixels", RuntimeWarning, stacklevel=1)
+        raise MemoryError
+
+    monkeypatch.setattr(Upscaler, "__call__", call)
+    monkeypatch.setattr("warnings.filters", [("default", None, RuntimeWarning, None, 0)])
+    done = run(photo, "--model", small)
+    assert done.exit_code == 1
+    assert done.stderr == "warning: out of memory with tiles of 512 pixels\nError: out of memory\n"
+
+
+def test_ctrl_c_leaves_nothing(photo, monkeypatch, small, tmp_path):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    before = names(tmp_path)
+    for where in ("cclnn.upscaler.Upscaler.__call__", "PIL.Image.Image.save"):
+        with monkeypatch.context() as patched:
+            patched.setattr(where, interrupt)
+            done = run(photo, "--model", small)
+        assert done.exit_code == 130
+        assert done.stderr == "Interrupted.\n"
+        assert names(tmp_path) == before
+
+
+def test_help_is_instant_and_complete():
+    """Help is there in less than half a second beyond Python's own start, since torch is not imported."""
+
+    def seconds(*command):
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            times.append(time.perf_counter() - started)
+        return min(times), done.stdout
+
+    python, _ = seconds(sys.executable, "-c", "pass")
+    whole, _ = seconds(CCLNN, "--help")
+    assert whole - python < 0.5
+    _, text = seconds(CCLNN, "upscale", "--help")
+    for promised in ("Exit codes:", "Examples:", "130", "--recursive", "--json", "--ensemble", "--quality"):
+        assert promised in text
 
 
 def test_help_does_not_import_torch():

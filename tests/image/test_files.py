@@ -1,15 +1,196 @@
-"""Real files: what is read, what is refused, and that a failed write leaves what was there."""
+"""Real files: everything of them arrives and leaves again, what cannot is refused, a failed write leaves the old."""
+
+import io
+import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from image import zoo
+from PIL import Image, ImageCms
 
-from cclnn.image.files import ImageFileError, check_target, read_image, write_png
+from cclnn.image.files import (
+    FORMATS,
+    ImageFileError,
+    check_target,
+    encode,
+    fit,
+    format_of,
+    read_image,
+    read_picture,
+    write_picture,
+    write_png,
+)
+from cclnn.image.metadata import parse_exif
+from cclnn.image.picture import CHANNELS, Metadata, Picture
+
+by_name = pytest.mark.parametrize("animal", zoo.ANIMALS, ids=lambda animal: animal.name)
+deep = pytest.importorskip("pyvips", reason='16-bit colour needs the extra "io16"')
 
 
 @pytest.fixture
 def photo():
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8))
+    return Image.fromarray(zoo.pixels(3))
+
+
+def expected_pixels(animal, path):
+    """What the file was made of, or what Pillow decodes where it is lossy or has a palette."""
+    if animal.bits == 16:
+        return zoo.pixels(CHANNELS[animal.mode], 16)
+    with Image.open(path) as image:
+        return np.asarray(image.convert(animal.mode)).reshape(zoo.HEIGHT, zoo.WIDTH, -1)
+
+
+@by_name
+def test_reads_pixels_depth_and_metadata(tmp_path, animal):
+    path = zoo.write(animal, tmp_path)
+    picture = read_picture(path)
+    assert (picture.mode, picture.bits, picture.width, picture.height) == (animal.mode, animal.bits, 27, 19)
+    assert np.array_equal(picture.pixels, expected_pixels(animal, path))
+    metadata = picture.metadata
+    assert metadata.icc == (zoo.INKS if animal.mode == "CMYK" else zoo.ICC)
+    assert parse_exif(metadata.exif)[0x010F] == zoo.CAMERA
+    assert not animal.dpi or metadata.dpi == pytest.approx(zoo.DPI, rel=1e-3)
+    text = b"".join(content for _, content in metadata.chunks).decode()
+    assert not animal.text or all(key in text and value in text for key, value in zoo.TEXT.items())
+
+
+TURNED = ("RGB.png", "L.jpg", "RGBA.tif", "RGB.webp", "RGBA.avif", "RGB16.png", "RGB16.tif")  # each way of reading
+
+
+@pytest.mark.parametrize("animal", [x for x in zoo.ANIMALS if x.name in TURNED], ids=lambda animal: animal.name)
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_orientation_is_applied_and_reset(tmp_path, animal, orientation):
+    straight = read_picture(zoo.write(animal, tmp_path)).pixels
+    picture = read_picture(zoo.write(animal, tmp_path, orientation=orientation))
+    turned = {  # as the EXIF standard draws them, independently of ours: Pillow's transpositions
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }[orientation]
+    for channel in range(straight.shape[2]):
+        plane = Image.fromarray(np.ascontiguousarray(straight[..., channel]))
+        assert np.array_equal(picture.pixels[..., channel], np.asarray(plane.transpose(turned)))
+    assert 0x0112 not in parse_exif(picture.metadata.exif)
+
+
+def written(picture, tmp_path, name):
+    write_picture(picture, tmp_path / f"out.{name}", format=name)
+    return read_picture(tmp_path / f"out.{name}")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("mode", CHANNELS)
+def test_what_is_written_is_read_again(tmp_path, mode, bits, name):
+    block = zoo.exif().tobytes()
+    metadata = Metadata(icc=zoo.ICC, exif=block, dpi=zoo.DPI, comment=b"a comment")
+    picture = Picture(zoo.pixels(CHANNELS[mode], bits, height=38, width=54), mode, metadata)
+    can = FORMATS[name]
+    no = bits == 16 and (not can.deep or mode == "CMYK" or (mode == "LA" and name == "tiff"))
+    if no or (mode not in can.modes and mode != "CMYK"):
+        with pytest.raises(ImageFileError):
+            written(picture, tmp_path, name)
+        assert not list(tmp_path.iterdir())
+        return
+    if mode == "CMYK" and mode not in can.modes:
+        picture = Picture(picture.pixels, mode, Metadata(exif=block, dpi=zoo.DPI))
+    again = written(picture, tmp_path, name)
+    comes_back = "RGB" if mode == "CMYK" and mode not in can.modes else mode
+    if name in ("webp", "avif"):  # they know no grey with opacity, WebP no grey either
+        comes_back = {"LA": "RGBA", **({"L": "RGB"} if name == "webp" else {})}.get(comes_back, comes_back)
+    assert (again.mode, again.bits, again.pixels.shape[:2]) == (comes_back, bits, (38, 54))
+    if can.quality is None and comes_back == mode:
+        assert np.array_equal(again.pixels, picture.pixels)
+    elif comes_back == mode:
+        assert np.abs(again.pixels.astype(int) - picture.pixels).mean() < 4
+    assert again.metadata.icc == picture.metadata.icc
+    assert again.metadata.dpi == pytest.approx(zoo.DPI, rel=1e-3)
+    after = parse_exif(again.metadata.exif)
+    details = after.get_ifd(0x8769)
+    assert after[0x010F] == zoo.CAMERA
+    assert details[0x829A] == pytest.approx(1 / 60)
+    assert (details[0xA002], details[0xA003]) == (54, 38)
+    assert after.get_ifd(0x8825)[1] == "N"
+
+
+@pytest.mark.parametrize("name", ["RGB.png", "RGBA16.png", "I16.png"])
+def test_text_of_a_png_stays(tmp_path, name):
+    (animal,) = [animal for animal in zoo.ANIMALS if animal.name == name]
+    picture = read_picture(zoo.write(animal, tmp_path))
+    write_picture(picture, tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        image.load()
+        assert image.text == zoo.TEXT
+
+
+def test_colour_space_of_a_png_without_profile_stays(tmp_path):
+    chunks = [(b"gAMA", (45455).to_bytes(4, "big")), (b"sRGB", b"\1")]
+    for bits in (8, 16):
+        zoo.png(zoo.pixels(3, bits), tmp_path / "in.png", chunks=chunks)
+        write_picture(read_picture(tmp_path / "in.png"), tmp_path / "out.png")
+        assert read_picture(tmp_path / "out.png").metadata.chunks == tuple(chunks)
+
+
+def test_the_thumbnail_of_the_old_picture_goes(tmp_path, photo):
+    """A JPEG with a thumbnail in EXIF's second directory, as cameras write it."""
+    thumbnail = zoo.bytes_of(photo.resize((8, 6)), format="JPEG")
+    first = zoo.exif().tobytes()[6:]
+    order = "<" if first[:2] == b"II" else ">"
+    import struct
+
+    (position,) = struct.unpack_from(order + "I", first, 4)
+    (count,) = struct.unpack_from(order + "H", first, position)
+    block, end = bytearray(first), len(first) + len(first) % 2
+    block += b"\0" * (end - len(first))
+    struct.pack_into(order + "I", block, position + 2 + 12 * count, end)
+    entries = [(0x0103, 3, 1, 6), (0x0201, 4, 1, end + 2 + 3 * 12 + 4), (0x0202, 4, 1, len(thumbnail))]
+    block += struct.pack(order + "H", 3)
+    for tag, kind, n, value in entries:
+        packed = struct.pack(order + "HH", value, 0) if kind == 3 else struct.pack(order + "I", value)
+        block += struct.pack(order + "HHI", tag, kind, n) + packed
+    block += struct.pack(order + "I", 0) + thumbnail
+    photo.save(tmp_path / "in.jpg", exif=b"Exif\0\0" + bytes(block))
+    assert thumbnail in (tmp_path / "in.jpg").read_bytes()
+    write_picture(read_picture(tmp_path / "in.jpg"), tmp_path / "out.jpg")
+    assert b"JFIF" in (tmp_path / "out.jpg").read_bytes()
+    assert thumbnail not in (tmp_path / "out.jpg").read_bytes()
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.getexif()[0x010F] == zoo.CAMERA
+
+
+def test_xmp_stays_but_for_its_orientation(tmp_path, photo):
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6" dc:title="kept"/></x:xmpmeta>'
+    photo.save(tmp_path / "in.jpg", xmp=packet)
+    picture = read_picture(tmp_path / "in.jpg")
+    assert picture.metadata.xmp == packet.replace(b'"6"', b'"1"')
+    for name in ("jpg", "webp", "tif", "png", "avif"):
+        write_picture(picture, tmp_path / f"out.{name}")
+        assert picture.metadata.xmp in (tmp_path / f"out.{name}").read_bytes()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    mode=st.sampled_from(["L", "LA", "RGB", "RGBA"]),
+    bits=st.sampled_from([8, 16]),
+    name=st.sampled_from(["png", "tiff"]),
+    seed=st.integers(0, 2**31),
+)
+def test_lossless_formats_lose_nothing(height, width, mode, bits, name, seed):
+    assume(not (mode == "LA" and bits == 16 and name == "tiff"))
+    array = np.random.default_rng(seed).integers(0, 2**bits, (height, width, CHANNELS[mode]))
+    picture = Picture(array.astype(np.uint8 if bits == 8 else np.uint16), mode)
+    again = read_picture(io.BytesIO(encode(picture, name)))
+    assert (again.mode, again.pixels.dtype) == (mode, picture.pixels.dtype)
+    assert np.array_equal(again.pixels, picture.pixels)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
@@ -18,59 +199,176 @@ def test_reads_lossless_formats_exactly(tmp_path, photo, suffix):
     assert read_image(tmp_path / f"photo{suffix}").tobytes() == photo.tobytes()
 
 
-def test_applies_the_orientation_of_phone_photos(tmp_path, photo):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to view
-    photo.save(tmp_path / "photo.png", exif=exif)
-    upright = read_image(tmp_path / "photo.png")
-    assert upright.tobytes() == photo.transpose(Image.Transpose.ROTATE_270).tobytes()
-    assert 0x0112 not in upright.getexif()
+def test_read_image_gives_what_pillow_knows(tmp_path):
+    (animal,) = [animal for animal in zoo.ANIMALS if animal.name == "RGB.jpg"]
+    image = read_image(zoo.write(animal, tmp_path, orientation=6))
+    assert (image.mode, image.size, image.info["icc_profile"]) == ("RGB", (19, 27), zoo.ICC)
+    assert 0x0112 not in image.getexif()
+    zoo.png(zoo.pixels(3, 16), tmp_path / "deep.png")
+    with pytest.raises(ImageFileError, match="a PIL image cannot hold 16-bit RGB"):
+        read_image(tmp_path / "deep.png")
 
 
-def test_png_keeps_pixels_and_profile(tmp_path, photo):
-    photo.info["icc_profile"] = b"not a real profile, but bytes to keep"
-    write_png(photo, tmp_path / "out.png")
-    with Image.open(tmp_path / "out.png") as written:
-        assert written.format == "PNG"
-        assert written.tobytes() == photo.tobytes()
-        assert written.info["icc_profile"] == photo.info["icc_profile"]
+def test_transparent_colours_become_opacity(tmp_path):
+    """tRNS: one colour of an RGB or grey PNG that is transparent; in 8 and in 16 bits."""
+    for bits in (8, 16):
+        for channels, mode in ((1, "LA"), (3, "RGBA")):
+            array = zoo.pixels(channels, bits)
+            key = array[3, 4].astype(">u2").tobytes()
+            zoo.png(array, tmp_path / "in.png", chunks=[(b"tRNS", key)])
+            picture = read_picture(tmp_path / "in.png")
+            assert (picture.mode, picture.bits) == (mode, bits)
+            assert np.array_equal(picture.pixels[..., :channels], array)
+            hidden = (array == array[3, 4]).all(axis=2)
+            assert np.array_equal(picture.pixels[..., -1] == 0, hidden)
+
+
+def test_an_mpo_gives_its_first_picture(tmp_path, photo):
+    photo.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[photo.rotate(180)], quality=97)
+    picture = read_picture(tmp_path / "phone.jpg")
+    assert np.abs(picture.pixels.astype(int) - np.asarray(photo)).mean() < 3
+
+
+def test_cmyk_becomes_rgb_where_it_must():
+    ink = np.array([[[0, 0, 0, 0], [255, 0, 0, 0], [0, 0, 0, 255], [51, 102, 0, 127]]], dtype=np.uint8)
+    plain = fit(Picture(ink, "CMYK"), "png")
+    by_hand = [[255, 255, 255], [0, 255, 255], [0, 0, 0], [102, 77, 128]]
+    assert np.abs(plain.pixels[0].astype(int) - by_hand).max() <= 1
+    assert (plain.mode, plain.metadata.icc) == ("RGB", None)
+    assert fit(Picture(ink, "CMYK"), "tiff").mode == "CMYK"
+
+
+def test_cmyk_becomes_srgb_by_its_profile():
+    """Colours of the profile's inks as scikit-image converts their Lab; they are far from those without it."""
+    from skimage.color import lab2rgb
+
+    ink = np.array([[[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 0, 0], [0, 0, 255, 0], [0, 0, 0, 255]]], dtype=np.uint8)
+    by_profile = fit(Picture(ink, "CMYK", Metadata(icc=zoo.INKS, dpi=zoo.DPI)), "png")
+    lab = np.array([[[100, 0, 0], [60, -40, -45], [50, 70, 0], [90, -5, 90], [0, 0, 0]]], dtype=float)
+    expected = lab2rgb(lab, illuminant="D50") * 255
+    assert np.abs(by_profile.pixels - expected).max() < 12
+    assert np.abs(fit(Picture(ink, "CMYK"), "png").pixels - expected).max() > 50
+    assert (by_profile.mode, by_profile.metadata.dpi) == ("RGB", zoo.DPI)
+    srgb = ImageCms.ImageCmsProfile(io.BytesIO(by_profile.metadata.icc))
+    assert "sRGB" in ImageCms.getProfileDescription(srgb)
+    with pytest.raises(
+        ImageFileError, match="PNG cannot hold CMYK, and the picture's colour profile is damaged or not"
+    ):
+        fit(Picture(ink, "CMYK", Metadata(icc=zoo.ICC)), "png")
+
+
+def test_quality_is_passed_on():
+    picture = Picture(zoo.pixels(3, height=90, width=80), "RGB")
+    for name in ("jpeg", "webp", "avif"):
+        assert len(encode(picture, name, 20)) < 0.8 * len(encode(picture, name)) < 0.8 * len(encode(picture, name, 100))
+
+
+def refused(match, source, **options):
+    with pytest.raises(ImageFileError, match=match) as caught:
+        read_picture(source, **options)
+    assert "\n" not in str(caught.value)
 
 
 def test_refuses_what_is_not_a_readable_image(tmp_path, photo):
-    with pytest.raises(ImageFileError, match=r"cannot read '.*nothing.png': there is no such file"):
-        read_image(tmp_path / "nothing.png")
-    text = tmp_path / "text.png"
-    text.write_text("not an image")
-    with pytest.raises(ImageFileError, match="it is not an image in a known format"):
-        read_image(text)
-    empty = tmp_path / "empty.jpg"
-    empty.touch()
-    with pytest.raises(ImageFileError, match="it is not an image in a known format"):
-        read_image(empty)
-    whole, cut = tmp_path / "whole.jpg", tmp_path / "cut.jpg"
-    photo.resize((90, 60)).save(whole)
-    cut.write_bytes(whole.read_bytes()[:900])
-    with pytest.raises(ImageFileError, match="the file is damaged"):
-        read_image(cut)
-    animation = tmp_path / "animation.gif"
-    photo.save(animation, save_all=True, append_images=[photo.rotate(90)])
-    with pytest.raises(ImageFileError, match=r"it is animated \(2 frames\)"):
-        read_image(animation)
-    photo.convert("RGBA").save(tmp_path / "alpha.png")
-    with pytest.raises(ImageFileError, match="its mode is RGBA, supported are RGB and L"):
-        read_image(tmp_path / "alpha.png")
+    refused(r"cannot read '.*nothing.png': there is no such file", tmp_path / "nothing.png")
+    refused(r"cannot read '.*': it is a folder", tmp_path)
+    (tmp_path / "text.png").write_text("not an image")
+    refused("it is not an image in a known format", tmp_path / "text.png")
+    (tmp_path / "empty.jpg").touch()
+    refused("cannot read '.*empty.jpg': it is empty", tmp_path / "empty.jpg")
+    refused("cannot read the standard input: it is empty", io.BytesIO(), name="the standard input")
+    photo.save(tmp_path / "really.bmp", format="PNG")
+    refused(r"its name ends in \.bmp, but it is PNG\. Rename it to \.png", tmp_path / "really.bmp")
+    photo.save(tmp_path / "animation.gif", save_all=True, append_images=[photo.rotate(90)])
+    refused(r"it is animated \(2 frames\); one picture a file is needed", tmp_path / "animation.gif")
+    photo.save(tmp_path / "pages.tif", save_all=True, append_images=[photo])
+    refused("it has 2 pages; one picture a file is needed", tmp_path / "pages.tif")
+    for name in ("animation.webp", "animation.png", "animation.avif"):
+        photo.save(tmp_path / name, save_all=True, append_images=[photo.rotate(90)], duration=100)
+        refused(r"it is animated \(2 frames\)", tmp_path / name)
+
+
+@by_name
+def test_truncated_files_are_damaged(tmp_path, animal):
+    path = zoo.write(animal, tmp_path)
+    content = path.read_bytes()
+    for share in (0.1, 0.5, 0.8):
+        path.write_bytes(content[: int(len(content) * share)])
+        refused("cannot read '.*': (the file is damaged|it is not an image in a known format)", path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_damaged_bytes_never_escape_as_another_error(data):
+    array = zoo.pixels(3, 16) if data.draw(st.booleans()) else zoo.pixels(2)
+    name = data.draw(st.sampled_from(["png", "tiff"]))
+    content = bytearray(encode(Picture(array, "RGB" if array.shape[2] == 3 else "LA", Metadata(dpi=zoo.DPI)), name))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(ImageFileError):
+        assert read_picture(io.BytesIO(content), name="x").pixels.ndim == 3
+
+
+def test_refuses_depths_that_would_be_reduced(tmp_path, photo):
+    Image.fromarray(np.zeros((4, 5), np.float32)).save(tmp_path / "float.tif")
+    refused("it holds 32-bit floating-point numbers; 8 and 16 bits are supported", tmp_path / "float.tif")
+    Image.fromarray(np.zeros((4, 5), np.int32)).save(tmp_path / "int.tif")
+    refused("it holds 32-bit signed integers", tmp_path / "int.tif")
+    image = deep.Image.new_from_memory(zoo.pixels(3, 16), zoo.WIDTH, zoo.HEIGHT, 3, "ushort")
+    image.copy(interpretation="rgb16").heifsave(str(tmp_path / "ten.avif"), compression="av1", bitdepth=10)
+    refused("it holds 10 bits per channel, which would be reduced to 8", tmp_path / "ten.avif")
+
+
+def test_16_bit_colour_without_pyvips_names_the_extra(tmp_path, monkeypatch):
+    zoo.png(zoo.pixels(3, 16), tmp_path / "deep.png")
+    monkeypatch.setitem(sys.modules, "pyvips", None)
+    with pytest.raises(ImportError, match=r'^16-bit colour needs pyvips: pip install "cclnn\[io16\]"$'):
+        read_picture(tmp_path / "deep.png")
+    with pytest.raises(ImportError, match="io16"):
+        fit(Picture(zoo.pixels(3, 16), "RGB"), "png")
+    write_picture(Picture(zoo.pixels(1, 16), "L"), tmp_path / "grey.png")  # Pillow holds 16-bit grey
+    assert np.array_equal(read_picture(tmp_path / "grey.png").pixels, zoo.pixels(1, 16))
+
+
+def test_without_pillow_the_extra_is_named(tmp_path, photo, monkeypatch):
+    photo.save(tmp_path / "photo.png")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r'image files need Pillow: pip install "cclnn\[cli\]"'):
+        read_picture(tmp_path / "photo.png")
 
 
 def test_refuses_an_image_that_claims_a_monstrous_size(tmp_path, photo, monkeypatch):
     photo.save(tmp_path / "photo.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # of 54 pixels: more than twice the limit is an error
-    with pytest.raises(ImageFileError, match="decompression bomb"):
-        read_image(tmp_path / "photo.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)  # of 513 pixels: more than twice the limit is an error
+    refused("decompression bomb", tmp_path / "photo.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)  # less than twice is not, nor a warning
+    assert read_picture(tmp_path / "photo.png").width == zoo.WIDTH
+
+
+@pytest.mark.parametrize(
+    ("mode", "bits", "name", "message"),
+    [
+        ("RGBA", 8, "jpeg", "JPEG cannot hold transparency, which the picture has: write PNG, TIFF, WebP or AVIF"),
+        ("CMYK", 16, "tiff", "16-bit CMYK cannot be written: convert it to RGB or to 8 bits"),
+        ("LA", 16, "tiff", "TIFF with 16-bit grey and transparency cannot be read by Pillow: write PNG"),
+        ("RGB", 16, "webp", "WEBP holds 8 bits per channel, the picture has 16: write PNG or TIFF"),
+    ],
+)
+def test_refuses_formats_that_would_lose_something(mode, bits, name, message):
+    with pytest.raises(ImageFileError, match=message):
+        fit(Picture(zoo.pixels(CHANNELS[mode], bits), mode), name)
+
+
+def test_refuses_formats_that_are_too_small():
+    picture = Picture(np.zeros((2, 5462, 3), np.uint8), "RGB")
+    fit(picture, "webp", scale=2)
+    with pytest.raises(ImageFileError, match="WEBP holds 16383 pixels per side, 16386 are needed: write PNG"):
+        fit(picture, "webp", scale=3)
 
 
 def test_refuses_targets_before_the_work(tmp_path):
-    with pytest.raises(ImageFileError, match=r"the name must end in \.png"):
-        check_target(tmp_path / "out.jpg", overwrite=False)
+    with pytest.raises(ImageFileError, match=r"its name must end in \.avif, .*\.webp, or give the format"):
+        format_of(tmp_path / "out.xyz")
     with pytest.raises(ImageFileError, match="there is no folder"):
         check_target(tmp_path / "absent" / "out.png", overwrite=False)
     (tmp_path / "folder.png").mkdir()
@@ -82,16 +380,51 @@ def test_refuses_targets_before_the_work(tmp_path):
     check_target(tmp_path / "old.png", overwrite=True)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, photo, monkeypatch):
+def test_png_keeps_pixels_and_profile(tmp_path, photo):
+    photo.info["icc_profile"] = zoo.ICC
+    write_png(photo, tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        assert (image.format, image.tobytes()) == ("PNG", photo.tobytes())
+        assert image.info["icc_profile"] == zoo.ICC
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, bits):
     target = tmp_path / "out.png"
     target.write_bytes(b"old")
 
-    def fail(self, path, **options):
+    def fail(*args, **options):
+        path = min(tmp_path.glob(".out.png.*"), key=lambda path: len(path.name))
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", fail)
+    monkeypatch.setattr("cclnn.image.png.rewrite", fail)
     with pytest.raises(ImageFileError, match="No space left on device"):
-        write_png(photo, target)
+        write_picture(Picture(zoo.pixels(3, bits), "RGB"), target)
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"), [("png", 8), ("tiff", 8), ("jpeg", 8), ("webp", 8), ("avif", 8), ("png", 16), ("tiff", 16)]
+)
+def test_a_full_disk_leaves_the_old_file(tmp_path, name, bits):
+    """A real one: the process may write no more than 4 KB a file."""
+    import resource
+    import signal
+
+    target = tmp_path / "out"
+    target.write_bytes(b"old")
+    noise = np.random.default_rng(0).integers(0, 2**bits, (90, 80, 3)).astype(f"uint{bits}")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(ImageFileError, match="cannot write"):
+            write_picture(Picture(noise, "RGB"), target, format=name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

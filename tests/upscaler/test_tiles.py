@@ -1,23 +1,37 @@
-"""Tiles cover an axis once, stay inside it, and see enough around what they keep."""
+"""Tiles cover an axis, see enough around what they keep, and blend into each other with weights that sum to one."""
+
+import math
+from itertools import pairwise
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.testing import assert_close
 
-from cclnn.upscaler.tiles import spans, tiles
+from cclnn.upscaler.tiles import spans, stitch
 
 
-@given(length=st.integers(1, 300), overlap=st.integers(0, 9), extra=st.integers(1, 40))
-def test_kept_parts_cover_the_axis_once_with_overlap_around(length, overlap, extra):
+@given(length=st.integers(1, 300), overlap=st.integers(0, 9), extra=st.integers(1, 40), scale=st.integers(1, 4))
+def test_weights_sum_to_one_where_tiles_see_enough(length, overlap, extra, scale):
     tile = 2 * overlap + extra
     cover = spans(length, tile, overlap)
-    kept = [pixel for span in cover for pixel in range(span.keep_from, span.keep_to)]
-    assert kept == list(range(length))
+    total = torch.zeros(length * scale)
     for span in cover:
         assert 0 <= span.start <= span.keep_from < span.keep_to <= span.stop <= length
         assert span.stop - span.start == min(tile, length)
         assert span.start == 0 or span.keep_from - span.start >= overlap
         assert span.stop == length or span.stop - span.keep_to >= overlap
+        weights = span.weights(scale)
+        assert weights.min() >= 0
+        total[span.keep_from * scale : span.keep_to * scale] += weights
+    assert_close(total, torch.ones_like(total))
+    assert cover[0].keep_from == 0
+    assert cover[-1].keep_to == length
+    for a, b in pairwise(cover):
+        assert a.keep_to - b.keep_from == a.fade_out == b.fade_in
+    for a, b in zip(cover, cover[2:], strict=False):
+        assert a.keep_to <= b.keep_from
 
 
 def test_a_short_axis_is_one_tile():
@@ -25,8 +39,29 @@ def test_a_short_axis_is_one_tile():
     assert (only.start, only.stop, only.keep_from, only.keep_to) == (0, 31, 0, 31)
 
 
-@pytest.mark.parametrize(("height", "width", "count"), [(10, 10, 1), (10, 11, 2), (25, 11, 8)])
-def test_tiles_go_row_by_row(height, width, count):
-    grid = list(tiles(height, width, tile=10, overlap=2))
-    assert len(grid) == count
-    assert grid == sorted(grid, key=lambda pair: (pair[0].start, pair[1].start))
+def test_a_case_worked_by_hand():
+    """40 pixels in tiles of 22 that share 12 or more: 0..22, 9..31, 18..40; 13 are shared, 4 of them blended."""
+    first, second, third = spans(40, 22, 4)
+    assert [(span.start, span.stop) for span in (first, second, third)] == [(0, 22), (9, 31), (18, 40)]
+    assert (first.keep_from, first.keep_to) == (0, 17)
+    assert (second.keep_from, second.keep_to) == (13, 26)
+    assert (third.keep_from, third.keep_to) == (22, 40)
+    ramp = [(1 - math.cos(math.pi * (i + 0.5) / 4)) / 2 for i in range(4)]
+    assert_close(second.weights(1), torch.tensor([*ramp, *[1.0] * 5, *ramp[::-1]]))
+
+
+@pytest.mark.parametrize(("height", "width", "count"), [(10, 10, 1), (10, 11, 2), (25, 11, 10)])
+def test_stitches_row_by_row_and_holds_one_row_of_tiles(height, width, count):
+    image = torch.rand(2, 3, height, width)
+    seen, bands = [], []
+
+    def compute(row, col):
+        seen.append((row.start, col.start))
+        return image[:, :, row.start : row.stop, col.start : col.stop].repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    for band in stitch(spans(height, 10, 2), spans(width, 10, 2), 2, compute):
+        bands.append(band)
+        assert len({row for row, _ in seen}) == len(bands)
+    assert_close(torch.cat(bands, dim=2), image.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    assert len(seen) == count
+    assert seen == sorted(seen)

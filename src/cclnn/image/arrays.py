@@ -1,4 +1,4 @@
-"""PIL images, HWC arrays and BCHW tensors <-> the one form that is computed on, and back to the same kind."""
+"""PIL images, HWC arrays, BCHW tensors and pictures <-> the one form that is computed on, and back to the same kind."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,47 +7,89 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 
 from cclnn._typing import Tensor
+from cclnn.image.picture import Picture, from_pil, to_pil
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-AnyImage: TypeAlias = "Image | npt.NDArray[Any] | Tensor"
+AnyImage: TypeAlias = "Image | npt.NDArray[Any] | Tensor | Picture"
 SLACK = 1e-3  # a float image may overshoot [0, 1] by rounding
+WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
+UNKEPT = ("transparency", "palette", "background")  # of PIL's `info`: they speak of the source's own pixels
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the channels are.
+
+    groups:   channels that a network sees together, three (colour) or one (grey), which it sees three times
+    opacity:  the channel of opacity
+    inverted: white is 0, as in CMYK
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+    opacity: int | None = None
+    inverted: bool = False
+
+
+GREY = Layout(((0,),))
+GREY_ALPHA = Layout(((0,),), opacity=1)
+RGB = Layout(((0, 1, 2),))
+RGBA = Layout(((0, 1, 2),), opacity=3)
+CMYK = Layout(((0, 1, 2), (3,)), inverted=True)
+BY_CHANNELS = {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGBA}
 
 
 @dataclass(frozen=True)
 class Opened:
     """An image taken apart: its pixels and how to make the same kind of image from new pixels.
 
-    pixels:  b c h w, c = 3, in the image's own dtype; a view of the caller's memory where possible, never written to
-    white:   value of white, 255 or 1
+    pixels:  b c h w in the image's own dtype; a view of the caller's memory where possible, never written to
+    layout:  what the c channels are
     rebuild: pixels of the same dtype, any size -> an image of the caller's kind
+    by_row:  the kind holds its pixels as h w c
     """
 
     pixels: Tensor
-    white: float
+    layout: Layout
     rebuild: Callable[[Tensor], Any]
+    by_row: bool = False
+
+    @property
+    def white(self) -> float:
+        """The value of white: 255, 65535 or 1."""
+        return WHITE.get(self.pixels.dtype, 1.0)
+
+    def empty(self, height: int, width: int) -> Tensor:
+        """Uninitialised pixels of another size, in the memory order of the caller's kind."""
+        batch, channels = self.pixels.shape[:2]
+        if self.by_row:
+            return rearrange(torch.empty(batch, height, width, channels, dtype=self.pixels.dtype), "b h w c -> b c h w")
+        return torch.empty(batch, channels, height, width, dtype=self.pixels.dtype, device=self.pixels.device)
 
     def decode(self, part: Tensor) -> Tensor:
-        """Pixels (or a part of them) as float32 or wider in [0, 1]."""
-        return part.to(torch.promote_types(part.dtype, torch.float32)) / self.white
+        """Pixels (or a part of them) as float32 or wider, black 0 and white 1."""
+        number = torch.promote_types(part.dtype, torch.float32) if part.is_floating_point() else torch.float32
+        values = part.to(number) / self.white
+        return 1 - values if self.layout.inverted else values
 
     def encode(self, part: Tensor) -> Tensor:
-        """Values in [0, 1], clamped, as pixels of the image's dtype; integers are rounded."""
-        part = part.clamp(0, 1) * self.white
-        return (part if self.pixels.is_floating_point() else part.round()).to(self.pixels.dtype)
+        """Values, clamped to [0, 1], as pixels of the image's dtype; integers are rounded."""
+        values = part.clamp(0, 1)
+        values = values.neg_().add_(1) if self.layout.inverted else values
+        return (values if self.pixels.is_floating_point() else values.mul_(self.white).round_()).to(self.pixels.dtype)
 
 
 def open_image(image: AnyImage) -> Opened:
     """Take an image apart; see `Opened`.
 
     Args:
-        image: PIL image of mode RGB or L; numpy array (h, w, 3), (h, w, 1) or (h, w), uint8 or floating in [0, 1];
-            tensor (b, 3, h, w) or (b, 1, h, w), uint8 or floating in [0, 1]. Grey is computed as RGB and comes back
-            grey.
+        image: PIL image (see `picture.to_computable` for modes); numpy array (h, w) or (h, w, c); tensor (b, c, h, w);
+            `Picture`. c is 1 (grey), 2 (grey, opacity), 3 (RGB) or 4 (RGB, opacity); numbers are uint8, uint16 or
+            floating in [0, 1].
 
     Raises:
         TypeError: another type or dtype. ValueError: another mode, shape or range, an empty image.
@@ -56,61 +98,57 @@ def open_image(image: AnyImage) -> Opened:
         return _open_tensor(image, "b c h w", lambda x: x)
     if isinstance(image, np.ndarray):
         return _open_array(image)
+    if isinstance(image, Picture):
+        return _open_picture(image)
     if type(image).__module__.startswith("PIL."):
         return _open_pil(image)
     raise TypeError(f"`image` must be a PIL image, a numpy array or a torch tensor, got {type(image).__name__}.")
 
 
 def _open_pil(image: "Image") -> Opened:
-    from PIL import Image
+    picture = from_pil(image)
+    info = {key: value for key, value in image.info.items() if key not in UNKEPT}
 
-    if image.mode not in ("RGB", "L"):
-        raise ValueError(f"`image` must have mode RGB or L, got {image.mode}. Convert it first: image.convert('RGB').")
-    profile = image.info.get("icc_profile")
+    def rebuild(result: Picture) -> "Image":
+        new = to_pil(result)
+        new.info.update(info)
+        return new
 
-    def rebuild(pixels: npt.NDArray[Any]) -> Image.Image:
-        result = Image.fromarray(pixels)
-        if profile:
-            result.info["icc_profile"] = profile
-        return result
+    opened = _open_picture(picture)
+    return Opened(opened.pixels, opened.layout, lambda x: rebuild(opened.rebuild(x)), by_row=True)
 
-    opened = _open_array(np.asarray(image))
-    return Opened(opened.pixels, opened.white, lambda x: rebuild(opened.rebuild(x)))
+
+def _open_picture(picture: Picture) -> Opened:
+    opened = _open_array(picture.pixels)
+    layout = CMYK if picture.mode == "CMYK" else opened.layout
+    return Opened(opened.pixels, layout, lambda x: picture.with_pixels(opened.rebuild(x)), by_row=True)
 
 
 def _open_array(array: npt.NDArray[Any]) -> Opened:
     if array.ndim not in (2, 3):
         raise ValueError(f"`image` must have shape (h w) or (h w c), got {array.shape}.")
-    if array.dtype != np.uint8 and array.dtype not in (np.float16, np.float32, np.float64):
-        raise TypeError(f"`image` must hold uint8 or floating-point numbers, got {array.dtype}.")
-    source = array if array.flags.writeable and all(step > 0 for step in array.strides) else array.copy()
-    tensor = torch.from_numpy(source)
+    if array.dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
+        raise TypeError(f"`image` must hold uint8, uint16 or floating-point numbers, got {array.dtype}.")
+    readable = array.flags.writeable and all(step > 0 for step in array.strides) and array.dtype.isnative
+    tensor = torch.from_numpy(array if readable else array.astype(array.dtype.newbyteorder("="), order="C", copy=True))
     if array.ndim == 2:
         return _open_tensor(tensor[None, None], "b c h w", lambda x: x[0, 0].numpy())
     return _open_tensor(
-        rearrange(tensor, "h w c -> 1 c h w"), "h w c", lambda x: rearrange(x, "1 c h w -> h w c").contiguous().numpy()
+        rearrange(tensor, "h w c -> 1 c h w"),
+        "h w c",
+        lambda x: rearrange(x, "1 c h w -> h w c").contiguous().numpy(),
+        by_row=True,
     )
 
 
-def _open_tensor(tensor: Tensor, axes: str, rebuild: Callable[[Tensor], Any]) -> Opened:
-    if tensor.ndim != 4 or tensor.shape[1] not in (1, 3) or 0 in tensor.shape:
+def _open_tensor(tensor: Tensor, axes: str, rebuild: Callable[[Tensor], Any], *, by_row: bool = False) -> Opened:
+    if tensor.ndim != 4 or tensor.shape[1] not in BY_CHANNELS or 0 in tensor.shape:
         shape = tuple(tensor.shape) if axes == "b c h w" else tuple(rearrange(tensor, "1 c h w -> h w c").shape)
-        raise ValueError(f"`image` must have shape ({axes}) with c = 1 or 3, none of them 0, got {shape}.")
+        raise ValueError(f"`image` must have shape ({axes}) with c = 1, 2, 3 or 4, none of them 0, got {shape}.")
     if tensor.is_floating_point():
         low, high = tensor.min().item(), tensor.max().item()
         if not (low >= -SLACK and high <= 1 + SLACK):  # fails on NaN too
             raise ValueError(f"`image` must lie in [0, 1] where it is floating point, got {low:.4g} to {high:.4g}.")
-        white = 1.0
-    elif tensor.dtype == torch.uint8:
-        white = 255.0
-    else:
-        raise TypeError(f"`image` must hold uint8 or floating-point numbers, got {tensor.dtype}.")
-    if tensor.shape[1] == 3:
-        return Opened(tensor, white, rebuild)
-    grey = repeat(tensor, "b 1 h w -> b c h w", c=3)
-    return Opened(grey, white, lambda x: rebuild(_to_grey(x)))
-
-
-def _to_grey(pixels: Tensor) -> Tensor:
-    mean = pixels.to(torch.float32).mean(dim=1, keepdim=True) if not pixels.is_floating_point() else None
-    return pixels.mean(dim=1, keepdim=True) if mean is None else mean.round().to(pixels.dtype)
+    elif tensor.dtype not in WHITE:
+        raise TypeError(f"`image` must hold uint8, uint16 or floating-point numbers, got {tensor.dtype}.")
+    return Opened(tensor, BY_CHANNELS[tensor.shape[1]], rebuild, by_row)

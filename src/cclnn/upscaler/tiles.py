@@ -1,32 +1,97 @@
-"""Cut an image into overlapping tiles of one size, each responsible for a part of its own."""
+"""Cut an image into overlapping tiles of one size, and blend what is computed on them without a seam."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import pairwise
+
+import torch
+
+from cclnn._typing import Float, Tensor
 
 
 @dataclass(frozen=True)
 class Span:
-    """Pixels start..stop along one axis are read; keep_from..keep_to of them are kept."""
+    """Pixels start..stop along one axis are read, of which keep_from..keep_to count.
+
+    The first `fade_in` of the kept pixels are shared with the tile before, the last `fade_out` with the one after.
+    """
 
     start: int
     stop: int
     keep_from: int
     keep_to: int
+    fade_in: int = 0
+    fade_out: int = 0
+
+    def weights(self, scale: int) -> Float[Tensor, " n"]:
+        """Weight of every kept output pixel: 1, and half a cosine where tiles are blended; both sides sum to 1."""
+        weights = torch.ones((self.keep_to - self.keep_from) * scale)
+        if self.fade_in:
+            weights[: self.fade_in * scale] = _ramp(self.fade_in * scale)
+        if self.fade_out:
+            weights[-self.fade_out * scale :] = 1 - _ramp(self.fade_out * scale)
+        return weights
 
 
 def spans(length: int, tile: int, overlap: int) -> list[Span]:
-    """Windows of `tile` pixels (fewer if the axis is shorter) that share at least 2 * overlap with their neighbours;
-    what is kept runs from the middle of one shared part to the middle of the next, without gap or overlap.
+    """Evenly spread windows of `tile` pixels (fewer if the axis is shorter) that cover an axis.
+
+    Two neighbours share 2 * overlap + blend pixels or more: `overlap` of context at either end, where the tile that
+    ends there counts for nothing, and `blend` in the middle, where the one fades into the other. blend is `overlap`,
+    less where the tile is too small. So what counts lies `overlap` or more from the cut, and a network whose field has
+    no larger radius gives the same there as on the whole image. At the ends of the axis a tile ends too.
     """
     if length <= tile:
         return [Span(0, length, 0, length)]
-    step = tile - 2 * overlap
-    starts = [*range(0, length - tile, step), length - tile]
-    cuts = [0, *((a + tile + b) // 2 for a, b in pairwise(starts)), length]
-    return [Span(start, start + tile, *keep) for start, keep in zip(starts, pairwise(cuts), strict=True)]
+    blend = min(overlap, (tile - 2 * overlap) // 3)  # a third: a tile has faded in before it fades out
+    step = tile - 2 * overlap - blend
+    count = math.ceil((length - tile) / step) + 1
+    starts = [i * (length - tile) // (count - 1) for i in range(count)]
+    fades = [(a + tile + b - blend) // 2 for a, b in pairwise(starts)]  # where blending begins
+    begins, ends = [0, *fades], [*(fade + blend for fade in fades), length]
+    return [
+        Span(start, start + tile, begin, end, blend if i else 0, blend if i < count - 1 else 0)
+        for i, (start, begin, end) in enumerate(zip(starts, begins, ends, strict=True))
+    ]
 
 
-def tiles(height: int, width: int, tile: int, overlap: int) -> Iterator[tuple[Span, Span]]:
-    """(rows, cols) of every tile, row by row."""
-    yield from product(spans(height, tile, overlap), spans(width, tile, overlap))
+def stitch(
+    rows: list[Span], cols: list[Span], scale: int, compute: Callable[[Span, Span], Tensor]
+) -> Iterator[Float[Tensor, "b c h w"]]:
+    """Finished rows of the output, from top to bottom; no more than one row of tiles is held.
+
+    Args:
+        rows: the tiles along the height, from `spans`.
+        cols: along the width.
+        scale: output size / input size.
+        compute: (row, col) of a tile -> its output (b, c, scale * height of the tile, scale * width of the tile).
+    """
+    width = cols[-1].stop
+    shared: Tensor | None = None  # rows that the next tiles add to
+    for row in rows:
+        band: Tensor | None = None
+        for col in cols:
+            sr = compute(row, col)
+            if band is None:
+                band = sr.new_zeros(*sr.shape[:2], (row.keep_to - row.keep_from) * scale, width * scale)
+            weights = row.weights(scale)[:, None] * col.weights(scale)
+            kept = sr[:, :, _inner(row, scale), _inner(col, scale)]
+            band[:, :, :, col.keep_from * scale : col.keep_to * scale] += kept * weights.to(kept)
+        assert band is not None  # there is a column
+        if shared is not None:
+            band[:, :, : shared.shape[2]] += shared
+        done = band.shape[2] - row.fade_out * scale
+        shared = band[:, :, done:].clone()
+        yield band[:, :, :done]
+
+
+def _ramp(n: int) -> Float[Tensor, " n"]:
+    """(1 - cos(pi t)) / 2 at the centres of n pixels."""
+    t = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    return ((1 - torch.cos(math.pi * t)) / 2).float()
+
+
+def _inner(span: Span, scale: int) -> slice:
+    """The kept part within the tile's own output."""
+    return slice((span.keep_from - span.start) * scale, (span.keep_to - span.start) * scale)

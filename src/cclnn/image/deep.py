@@ -1,0 +1,93 @@
+"""16-bit colour and 16-bit grey with opacity, which Pillow would reduce to 8 bits. Needs the extra "io16" (pyvips)."""
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from cclnn.image import png
+from cclnn.image.metadata import exif_for, png_chunks
+from cclnn.image.picture import CHANNELS, Mode, Picture, Pixels
+from cclnn.image.tiff import add_exif
+
+NEEDED = 'needs pyvips: pip install "cclnn[io16]"'
+BY_CHANNELS: dict[int, Mode] = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def vips() -> Any:
+    """The pyvips module.
+
+    Raises:
+        ImportError: it, or the library that it binds, is absent.
+    """
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:
+        raise ImportError(f"16-bit colour {NEEDED}") from error
+    return pyvips
+
+
+def read_deep(file: BinaryIO) -> tuple[Pixels, Mode]:
+    """Pixels (h w c, uint16) and mode of a 16-bit PNG or TIFF.
+
+    Raises:
+        ImportError: pyvips is absent. OSError: the file is damaged. ValueError: it holds other channels.
+    """
+    pyvips = vips()
+    file.seek(0)
+    try:
+        image = pyvips.Image.new_from_buffer(file.read(), "", fail_on="error", access="sequential")
+        pixels: Pixels = image.numpy()
+    except pyvips.Error as error:
+        raise OSError(_one_line(error)) from error
+    pixels = pixels.reshape(image.height, image.width, -1)
+    if pixels.dtype != np.uint16 or pixels.shape[2] not in BY_CHANNELS or image.interpretation == "cmyk":
+        raise ValueError(f"it holds {pixels.shape[2]} channels of {pixels.dtype} in {image.interpretation}")
+    return pixels, BY_CHANNELS[pixels.shape[2]]
+
+
+def write_deep(picture: Picture, path: Path, format_name: str) -> None:
+    """Write 16-bit pixels and metadata as PNG or TIFF.
+
+    Raises:
+        ImportError: pyvips is absent. OSError: the disk is full or the like.
+    """
+    pyvips = vips()
+    pixels = np.ascontiguousarray(picture.pixels)
+    image = pyvips.Image.new_from_memory(pixels, picture.width, picture.height, CHANNELS[picture.mode], "ushort").copy(
+        interpretation="grey16" if picture.mode in ("L", "LA") else "rgb16"
+    )
+    try:
+        if format_name == "PNG":
+            _write_png(picture, image, path)
+        else:
+            _write_tiff(picture, image, path, pyvips)
+    except pyvips.Error as error:
+        raise OSError(_one_line(error)) from error
+
+
+def _write_png(picture: Picture, image: Any, path: Path) -> None:
+    bare = path.with_name(path.name + ".pixels")
+    try:
+        image.pngsave(str(bare), compression=6, filter="up", keep="none")
+        png.rewrite(bare, path, png_chunks(picture.metadata, picture.width, picture.height))
+    finally:
+        bare.unlink(missing_ok=True)
+
+
+def _write_tiff(picture: Picture, image: Any, path: Path, pyvips: Any) -> None:
+    metadata = picture.metadata
+    if metadata.dpi:
+        image = image.copy(xres=metadata.dpi[0] / 25.4, yres=metadata.dpi[1] / 25.4)
+        image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
+    for name, block in (("icc-profile-data", metadata.icc), ("xmp-data", metadata.xmp)):
+        if block:
+            image.set_type(pyvips.GValue.blob_type, name, block)
+    image.tiffsave(str(path), compression="deflate", predictor="horizontal")
+    exif = exif_for(metadata, picture.width, picture.height, endian="<")
+    if exif:
+        add_exif(path, exif)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

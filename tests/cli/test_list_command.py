@@ -1,0 +1,62 @@
+"""`cclnn list` says what the manifest and the registry hold."""
+
+import json
+import subprocess
+import sys
+from importlib import resources
+
+import pytest
+from click.testing import CliRunner
+
+import cclnn
+from cclnn.cli.commands import cli
+
+MANIFEST = json.loads(resources.files("cclnn.weights").joinpath("manifest.json").read_text())
+
+
+def run(*arguments):
+    done = CliRunner().invoke(cli, ["list", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_lists_every_published_model_with_its_figures(name):
+    (row,) = [line.split() for line in run().splitlines() if line.startswith(name)]
+    entry = MANIFEST[name]
+    measured = entry["measured"]
+    assert row[1:4] == [entry["model"], str(entry["config"]["scale"]), f"{entry['parameters']:,}"]
+    assert row[5:9] == [
+        f"{measured['Set5']['psnr']:.2f}",
+        f"{measured['Set5']['ssim']:.4f}",
+        f"{measured['B100']['psnr']:.2f}",
+        f"{measured['B100']['ssim']:.4f}",
+    ]
+
+
+def test_json_holds_the_same():
+    rows = {row["weights"]: row for row in json.loads(run("--json"))}
+    assert rows.keys() == MANIFEST.keys()
+    file = resources.files("cclnn.weights").joinpath("cclnn-t-x2.safetensors")
+    assert rows["cclnn-t-x2"]["bytes"] == len(file.read_bytes())
+    assert rows["cclnn-t-x2"]["Set5 PSNR"] == MANIFEST["cclnn-t-x2"]["measured"]["Set5"]["psnr"]
+
+
+def test_lists_every_model_with_the_parameters_of_the_papers():
+    rows = {row["model"]: row for row in json.loads(run("--models", "--json"))}
+    assert sorted(rows) == cclnn.list_models()
+    assert rows["cclnn-l"]["parameters x3"] == 7_307_411
+    assert rows["edsr"]["parameters x4"] == 43_089_947
+    assert (rows["cclnn-t"]["weights"], rows["edsr"]["weights"]) == ("yes", "no")
+    lines = run("--models").splitlines()
+    assert lines[0].split() == ["model", *("parameters", "x2", "parameters", "x3", "parameters", "x4"), "weights"]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_lists_weights_without_importing_torch():
+    code = (
+        "import sys; from click.testing import CliRunner; from cclnn.cli.commands import cli; "
+        "done = CliRunner().invoke(cli, ['list']); print(done.exit_code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0 False\n"
