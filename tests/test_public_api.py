@@ -74,6 +74,16 @@ def test_importing_loads_no_extra(statement):
     assert done.stdout == "set()\n", done.stderr
 
 
+def test_a_first_call_does_not_import_the_compiler():
+    """It takes a second and 150 MB, in every process."""
+    code = (
+        "import sys, torch, cclnn; model = cclnn.create_model('cclnn-t'); "
+        "model(torch.rand(1, 3, 8, 9)).sum().backward(); print('torch._dynamo' in sys.modules)"
+    )
+    done = run(code)
+    assert done.stdout == "False\n", done.stderr
+
+
 def test_importing_the_package_does_not_import_torch():
     done = run("import sys, cclnn; print('torch' in sys.modules)")
     assert done.stdout == "False\n", done.stderr

@@ -19,6 +19,7 @@ from einops import rearrange
 from torch.nn import functional as F
 
 from cclnn._typing import Float, Tensor
+from cclnn.ops._operator import operator
 from cclnn.ops.lsh_attention.plan import LSHPlan
 from cclnn.ops.lsh_attention.reference import EPS
 
@@ -32,20 +33,20 @@ def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) 
     return out
 
 
-@torch.library.custom_op("cclnn::chunked_attend", mutates_args=())
-def attend_op(q: Tensor, v: Tensor, slots: Tensor, where: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+def _attend(q: Tensor, v: Tensor, slots: Tensor, where: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
     """(output, mass), as one node that torch.compile and torch.export do not look into."""
     with torch.autocast(q.device.type, enabled=False):
         return _forward(q, v, LSHPlan(slots, where, chunk))
 
 
-@attend_op.register_fake
-def _(_q: Tensor, v: Tensor, _slots: Tensor, _where: Tensor, _chunk: int) -> tuple[Tensor, Tensor]:
+def _empty_like_output(_q: Tensor, v: Tensor, _slots: Tensor, _where: Tensor, _chunk: int) -> tuple[Tensor, Tensor]:
     return v.new_empty(v.shape), v.new_empty((*v.shape[:2], 1), dtype=_wide(v.dtype))
 
 
-@torch.library.custom_op("cclnn::chunked_attend_backward", mutates_args=())
-def backward_op(
+attend_op = operator("cclnn::chunked_attend", _attend, _empty_like_output)
+
+
+def _attend_backward(
     grad: Tensor, q: Tensor, v: Tensor, slots: Tensor, where: Tensor, chunk: int, out: Tensor, mass: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of q and v."""
@@ -53,11 +54,13 @@ def backward_op(
         return _backward(grad, q, v, LSHPlan(slots, where, chunk), out, mass)
 
 
-@backward_op.register_fake
-def _(
+def _empty_like_gradients(
     _grad: Tensor, q: Tensor, v: Tensor, _slots: Tensor, _where: Tensor, _chunk: int, _out: Tensor, _mass: Tensor
 ) -> tuple[Tensor, Tensor]:
     return q.new_empty(q.shape), v.new_empty(v.shape)
+
+
+backward_op = operator("cclnn::chunked_attend_backward", _attend_backward, _empty_like_gradients)
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -74,8 +77,8 @@ def _refuse(_ctx: Any, *_grads: Tensor) -> None:
     raise NotImplementedError("lsh_attention has no second derivative with backend='chunked'; use backend='reference'.")
 
 
-attend_op.register_autograd(_differentiate, setup_context=_remember)
-backward_op.register_autograd(_refuse)
+torch.library.register_autograd("cclnn::chunked_attend", _differentiate, setup_context=_remember)
+torch.library.register_autograd("cclnn::chunked_attend_backward", _refuse)
 
 
 def _forward(q: Tensor, v: Tensor, plan: LSHPlan) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n 1"]]:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_floating, check_shape
 from cclnn._typing import Float, Int, Tensor
+from cclnn.ops._operator import operator
 
 BLOCK = 2**12  # tokens hashed at a time: their projections, the widest tensor of all, stay in the cache
 
@@ -83,8 +84,7 @@ def make_plan(codes: Int[Tensor, "b r n"], *, chunk_size: int) -> LSHPlan:
     return plan_from_order(stable_order(codes), chunk_size=chunk_size)
 
 
-@torch.library.custom_op("cclnn::stable_order", mutates_args=())
-def stable_order(codes: Tensor) -> Tensor:
+def _stable_order(codes: Tensor) -> Tensor:
     """codes.argsort(dim=-1, stable=True), int64. On a CPU by NumPy, which sorts small integers by their digits, many
     times as fast as torch compares them.
     """
@@ -95,9 +95,11 @@ def stable_order(codes: Tensor) -> Tensor:
     return codes.argsort(dim=-1, stable=True)
 
 
-@stable_order.register_fake
-def _(codes: Tensor) -> Tensor:
+def _empty_like_order(codes: Tensor) -> Tensor:
     return torch.empty_like(codes, dtype=torch.int64)
+
+
+stable_order = operator("cclnn::stable_order", _stable_order, _empty_like_order)
 
 
 def plan_from_order(order: Int[Tensor, "b r n"], *, chunk_size: int) -> LSHPlan:
