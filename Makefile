@@ -47,7 +47,7 @@ examples: .venv/dev
 
 bench: .venv/dev  # some ten minutes on two cores; nothing else should run
 	$(BIN)/python benchmarks/run.py
-	$(BIN)/python benchmarks/plot.py benchmarks/results/cpu.json docs/figures/attention.svg
+	$(BIN)/python benchmarks/plot.py benchmarks/results/cpu.json docs/figures/speed.svg
 
 clean:
 	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis $(DEMO)_x2.png

@@ -1,6 +1,6 @@
 """Draw time and memory against image size, released formulation and ours, from a results file of run.py.
 
-python benchmarks/plot.py benchmarks/results/cpu.json docs/figures/attention.svg
+python benchmarks/plot.py benchmarks/results/cpu.json docs/figures/speed.svg
 """
 
 import json

@@ -9,13 +9,14 @@ import pytest
 
 import cclnn
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 MANIFEST = json.loads(resources.files("cclnn.weights").joinpath("manifest.json").read_text())
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
 def test_the_python_runs(code, monkeypatch):
-    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.chdir(ROOT)
     exec(compile(code, "README.md", "exec"), {})
 
 
@@ -30,3 +31,22 @@ def test_the_quality_is_the_measured_one(name):
 def test_every_model_is_in_the_table():
     rows = re.findall(r"^\| `([\w-]+)` \| ([\d,]+) \|", README, re.MULTILINE)
     assert sorted(name for name, _ in rows) == cclnn.list_models()
+
+
+def test_the_speed_is_the_measured_one():
+    results = json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text())
+    rows = {row["case"]: row for row in results["rows"]}
+
+    def line(label, case, base):
+        fast, slow = rows[case]["chunked"], rows[base]["reference"]
+        return f"| {label} | {slow['seconds'] / fast['seconds']:.1f}x | {slow['bytes'] / fast['bytes']:.1f}x |"
+
+    wide, large = "nlsa 256ch 1x160x160 inference", "nlsa 64ch 1x512x512 inference fp32"
+    training = "nlsa 128ch 16x48x48 training fp32"
+    for expected in (
+        line("256 channels, 160x160, inference, fp32", f"{wide} fp32", f"{wide} fp32"),
+        line("the same in bf16, against fp32", f"{wide} bf16", f"{wide} fp32"),
+        line("64 channels, 512x512, inference, fp32", large, large),
+        line("128 channels, batch of 16, 48x48, forward and backward, fp32", training, training),
+    ):
+        assert expected in README

@@ -1,0 +1,76 @@
+"""What training loops do to layers: compile them, recompute them, wrap them, run them in low precision."""
+
+import copy
+
+import pytest
+import torch
+from conftest import annotations_are_checked
+from torch.nn.parallel import DistributedDataParallel
+from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
+
+from cclnn.layers import CCLNBlock, NonLocalSparseAttention
+
+
+def attention():
+    return NonLocalSparseAttention(8, reduction=2, n_hashes=2, chunk_size=13)
+
+
+def block():
+    return CCLNBlock(8, reduction=2, ratio=0.2, match_reduction=2, n_hashes=2, chunk_size=13)
+
+
+def step(call, module):
+    """Output and gradients of one training step; attentions draw their rotations from the default generator."""
+    torch.manual_seed(7)
+    x = torch.randn(2, 8, 11, 7).requires_grad_()
+    out = call(x)
+    y, loss = out if isinstance(out, tuple) else (out, out.new_zeros(()))
+    gradients = torch.autograd.grad(y.sin().sum() + loss, (x, *module.parameters()))
+    return y.detach(), loss.detach(), *gradients
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo's own doing
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("make", [attention, block])
+def test_compiles_to_one_graph(make, training, request):
+    """fullgraph raises on a graph break."""
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.compile cannot trace the checks of annotations into one graph")
+    module = make().train(training)
+    compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
+    assert_close(step(compiled, module), step(module, module), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [attention, block])
+def test_activation_checkpointing_gives_the_same(make):
+    module = make().train()
+    recomputed = step(lambda x: checkpoint(module, x, use_reentrant=False), module)
+    assert_close(recomputed, step(module, module), rtol=0, atol=0)
+
+
+def test_distributed_data_parallel_gives_the_same(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        alone = block().train()
+        wrapped = DistributedDataParallel(copy.deepcopy(alone))
+        x = torch.randn(2, 8, 11, 7)
+        for module in (alone, wrapped):
+            torch.manual_seed(7)
+            y, loss = module(x)
+            (y.sin().sum() + loss).backward()
+        gradients = [[parameter.grad for parameter in module.parameters()] for module in (alone, wrapped)]
+        assert_close(gradients[1], gradients[0], rtol=0, atol=0)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("make", [attention, block])
+def test_autocast_trains_near_float32(make):
+    module = make().train()
+    exact = step(module, module)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = step(module, module)
+    for a, b in zip(low[2:], exact[2:], strict=True):
+        assert a.dtype == torch.float32
+        assert (a - b).norm() < 0.2 * b.norm()
