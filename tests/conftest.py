@@ -6,7 +6,10 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from hypothesis import settings
 
+settings.register_profile("untimed", deadline=None)  # a timed test is no test
+settings.load_profile("untimed")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic algorithms on a GPU need it
 
 

@@ -1,9 +1,14 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files: what is taken for one, and writing so that a reader never sees half of one."""
 
 import os
 import tempfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+# An io.BytesIO has no "mode", which those who check annotations at run time ask of a BinaryIO.
+BinaryFile: TypeAlias = BinaryIO | BytesIO
 
 PARTIAL = ".part"  # end of a temporary file's name
 

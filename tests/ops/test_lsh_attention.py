@@ -68,7 +68,7 @@ def test_matches_reference_at_other_widths(backend, c, d):
 @given(
     n=st.integers(1, 61), m=st.integers(1, 19), r=st.integers(1, 3), b=st.integers(1, 3), scale=st.floats(1e-6, 50.0)
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_chunked_matches_reference_on_any_size(n, m, r, b, scale):
     assert_backends_agree("chunked", *case(n, m, r, b=b, c=3, d=5, scale=scale), rtol=1e-9, atol=1e-9)
 

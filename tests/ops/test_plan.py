@@ -54,7 +54,7 @@ def test_fewer_tokens_than_a_chunk_are_one_chunk_of_those_tokens(n):
     buckets=st.integers(1, 9),
     seed=st.integers(0, 2**31),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_a_plan_places_every_token(b, r, n, m, buckets, seed):
     codes = torch.randint(0, buckets, (b, r, n), generator=torch.Generator().manual_seed(seed))
     plan = make_plan(codes, chunk_size=m)

@@ -79,7 +79,7 @@ def test_too_little_overlap_shows(edsr):
     assert (Upscaler(edsr, tile=24, overlap=0, precision="fp32")(x) - whole).abs().max() > 1e-3
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     height=st.integers(1, 45),
     width=st.integers(1, 45),

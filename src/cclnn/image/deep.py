@@ -1,10 +1,11 @@
 """16-bit colour and 16-bit grey with opacity, which Pillow would reduce to 8 bits. Needs the extra "io16" (pyvips)."""
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from cclnn._files import BinaryFile
 from cclnn.image import png
 from cclnn.image.metadata import exif_for, png_chunks
 from cclnn.image.picture import CHANNELS, Mode, Picture, Pixels
@@ -27,7 +28,7 @@ def vips() -> Any:
     return pyvips
 
 
-def read_deep(file: BinaryIO) -> tuple[Pixels, Mode]:
+def read_deep(file: BinaryFile) -> tuple[Pixels, Mode]:
     """Pixels (h w c, uint16) and mode of a 16-bit PNG or TIFF.
 
     Raises:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from cclnn._files import write_atomically
+from cclnn._files import BinaryFile, write_atomically
 from cclnn.image import deep, png
 from cclnn.image.metadata import cmyk_to_srgb, exif_for, png_chunks, read_metadata, srgb_profile
 from cclnn.image.picture import Metadata, Mode, Picture, from_pil, to_pil, upright
@@ -68,7 +68,7 @@ class ImageFileError(ValueError):
     """A file that cannot be read as an image or written as one; the message is one line for people."""
 
 
-def read_picture(source: str | os.PathLike[str] | BinaryIO, *, name: str | None = None) -> Picture:
+def read_picture(source: str | os.PathLike[str] | BinaryFile, *, name: str | None = None) -> Picture:
     """The picture in a file, upright (EXIF orientation applied), with its bit depth and its metadata.
 
     16-bit colour needs the extra "io16". Of an MPO (some phones' photographs) the first picture is taken.
@@ -222,7 +222,7 @@ def write_png(image: "Image", path: str | os.PathLike[str]) -> None:
     write_picture(replace(picture, metadata=Metadata(icc=image.info.get("icc_profile"))), path, format="png")
 
 
-def _read(file: BinaryIO, name: str, *, suffix: str) -> Picture:
+def _read(file: BinaryFile, name: str, *, suffix: str) -> Picture:
     if not file.read(1):
         raise ImageFileError(f"cannot read {name}: it is empty.")
     file.seek(0)
@@ -264,7 +264,7 @@ def _pillow() -> Any:
     return Image
 
 
-def _open(file: BinaryIO) -> Any:
+def _open(file: BinaryFile) -> Any:
     module = _pillow()
     return module.open(file, formats=[name for name in READABLE if name in module.OPEN])
 
@@ -294,7 +294,7 @@ def _reasons(name: str) -> Iterator[None]:
         raise ImageFileError(f"cannot read {name}: the file is damaged ({_one_line(error)}).") from error
 
 
-def _is_deep_colour(image: Any, file: BinaryIO, name: str) -> bool:
+def _is_deep_colour(image: Any, file: BinaryFile, name: str) -> bool:
     """Whether the file has 16 bits per channel, in more than the one channel of grey that Pillow keeps exactly."""
     if image.format == "PNG":
         depth, colour = png.read_header(file)
@@ -317,7 +317,7 @@ def _is_deep_colour(image: Any, file: BinaryIO, name: str) -> bool:
     return False
 
 
-def _avif_bits(file: BinaryIO) -> int:
+def _avif_bits(file: BinaryFile) -> int:
     """Bits per channel by the codec's configuration box, av1C."""
     file.seek(0)
     head = file.read(2**16)

@@ -3,8 +3,9 @@
 import io
 import math
 import re
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from cclnn._files import BinaryFile
 from cclnn.image import png
 from cclnn.image.picture import Metadata
 
@@ -22,7 +23,7 @@ LAYOUT_TAGS = (  # of TIFF, which keeps EXIF among them: how the old file stored
 )
 
 
-def read_metadata(image: "Image", file: BinaryIO) -> tuple[Metadata, int]:
+def read_metadata(image: "Image", file: BinaryFile) -> tuple[Metadata, int]:
     """(metadata, orientation) of an image that Pillow has opened and, if it is a PNG, loaded; `file` is its file."""
     info = image.info
     exif = image.getexif()

@@ -4,7 +4,9 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
+
+from cclnn._files import BinaryFile
 
 Chunk: TypeAlias = tuple[bytes, bytes]  # name, content
 
@@ -14,14 +16,14 @@ TEXT = (b"tEXt", b"zTXt", b"iTXt")
 GREY, GREY_ALPHA = 0, 4  # colour types
 
 
-def read_header(file: BinaryIO) -> tuple[int, int]:
+def read_header(file: BinaryFile) -> tuple[int, int]:
     """(bits per channel, colour type) of a PNG."""
     file.seek(0)
     start = file.read(26)
     return start[24], start[25]
 
 
-def read_chunks(file: BinaryIO) -> Iterator[Chunk]:
+def read_chunks(file: BinaryFile) -> Iterator[Chunk]:
     """The chunks of text and of colour space, in order, as they are."""
     file.seek(len(SIGNATURE))
     while len(head := file.read(8)) == 8:

@@ -1,6 +1,7 @@
 """Images of any size through a network, tile by tile."""
 
 import copy
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -11,7 +12,7 @@ from einops import reduce, repeat
 
 from cclnn._checks import check_at_least, check_choice
 from cclnn._typing import Float, Tensor
-from cclnn.hub.pretrained import load
+from cclnn.hub.pretrained import list_pretrained, load
 from cclnn.image.arrays import Opened, open_image
 from cclnn.image.transparency import REACH, bleed
 from cclnn.models._base import SRModel
@@ -59,7 +60,7 @@ class Upscaler:
 
     def __init__(
         self,
-        model: str | SRModel = "cclnn-t-x2",
+        model: str | os.PathLike[str] | SRModel = "cclnn-t-x2",
         *,
         tile: Tile = "auto",
         overlap: int = 16,
@@ -268,7 +269,7 @@ class Upscaler:
 
 def upscale(
     image: ImageT,
-    model: str | SRModel = "cclnn-t-x2",
+    model: str | os.PathLike[str] | SRModel = "cclnn-t-x2",
     *,
     tile: Tile = "auto",
     overlap: int = 16,
@@ -281,7 +282,7 @@ def upscale(
 
     Args:
         image: PIL image, HWC array or BCHW tensor; the result is of the same kind.
-        model: a published name, a folder, a file, or a model.
+        model: a published name, which is loaded once for several calls; a folder, a file, or a model.
         tile: pixels per side, "auto" or "none".
         overlap: pixels of context between a cut and what is used of a tile.
         precision: "auto", "fp32", "bf16" or "fp16".
@@ -289,7 +290,7 @@ def upscale(
         ensemble: mean over eight flips and transpositions.
         alpha: opacity by "bicubic" or by the "model".
     """
-    settings = {
+    settings: dict[str, Any] = {
         "tile": tile,
         "overlap": overlap,
         "precision": precision,
@@ -297,16 +298,14 @@ def upscale(
         "ensemble": ensemble,
         "alpha": alpha,
     }
-    if isinstance(model, str):
-        return _cached(model, **settings)(image)
-    return _make(model, **settings)(image)
+    if isinstance(model, str) and model in list_pretrained():
+        return _make_once(model, **settings)(image)
+    return Upscaler(model, **settings)(image)  # what is in a folder or a model may have changed since
 
 
-def _make(model: str | SRModel, **settings: Any) -> Upscaler:
-    return Upscaler(model, **settings)
-
-
-_cached = lru_cache(maxsize=2)(_make)
+@lru_cache(maxsize=2)
+def _make_once(name: str, **settings: Any) -> Upscaler:
+    return Upscaler(name, **settings)
 
 
 def _without_gradients(steps: Iterator[Tensor]) -> Iterator[Tensor]:
