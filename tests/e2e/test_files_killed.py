@@ -44,7 +44,13 @@ def whole_files(folder):
 
 def start_and_stop(command, out, how):
     """Stop the command once it has written an image and is in the middle of the rest."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
+    )
     deadline = time.monotonic() + 300
     while not list(out.glob("[!.]*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
