@@ -1,0 +1,120 @@
+"""Pictures -> batches of (LR, HR) patches. Sample number k of a run is the same whoever cuts it, and whenever."""
+
+from bisect import bisect
+from collections.abc import Iterator
+from functools import partial
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pictures import Picture, Pictures
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cclnn.ops import imresize
+
+
+class Sample(NamedTuple):
+    """HR patch, and LR patch if it was cut from a reduced image; uint8 [h, w, 3]."""
+
+    hr: Picture
+    lr: Picture | None
+
+
+class Patches(Dataset[Sample]):
+    """Patch k of a run: a random place of a random picture under one of the 8 flips and rotations, from (seed, k).
+
+    Larger pictures are drawn more often, so that every pixel has about the same chance. Of `candidates` places the one
+    with the most detail is taken: photographs are largely sky.
+
+    Args:
+        hr: the pictures to draw from.
+        lr: the same, reduced, for patches cut from both; None to leave the reduction to `collate`.
+        side: LR pixels per side.
+        scale: HR pixels per LR pixel.
+    """
+
+    def __init__(
+        self, hr: Pictures, lr: Pictures | None, chosen: list[int], *, side: int, scale: int, candidates: int, seed: int
+    ) -> None:
+        self.hr, self.lr = hr, lr
+        self.side, self.scale, self.candidates, self.seed = side, scale, candidates, seed
+        self.chosen = chosen
+        areas = list(accumulate(hr.shapes[i][0] * hr.shapes[i][1] for i in chosen))
+        self.shares = [area / areas[-1] for area in areas]
+
+    def __getitem__(self, k: int) -> Sample:
+        rng = np.random.default_rng((self.seed, k))
+        i = self.chosen[min(bisect(self.shares, rng.random()), len(self.chosen) - 1)]
+        hr, step = self.hr[i], self.scale if self.lr else 1
+        side = self.side * self.scale
+        places = [
+            (int(rng.integers((hr.shape[0] - side) // step + 1)), int(rng.integers((hr.shape[1] - side) // step + 1)))
+            for _ in range(self.candidates)
+        ]
+        row, col = max(places, key=lambda place: detail(cut(hr, place[0] * step, place[1] * step, side)))
+        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+        return Sample(
+            turn(cut(hr, row * step, col * step, side), turns, flip),
+            turn(cut(self.lr[i], row, col, self.side), turns, flip) if self.lr else None,
+        )
+
+
+def batches(patches: Patches, indices: Iterator[list[int]], *, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """(LR, HR) float batches [b, 3, h, w] in [0, 1] of these samples, prepared ahead by worker processes."""
+    loader = DataLoader(
+        patches,
+        batch_sampler=indices,
+        num_workers=workers,
+        collate_fn=partial(collate, scale=patches.scale),
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_signals_to_the_trainer if workers else None,
+    )
+    for hr, lr in loader:
+        yield lr.float() / 255, hr.float() / 255
+
+
+def sample_numbers(first: int, last: int, *, batch: int, parts: int, rank: int, ranks: int) -> Iterator[list[int]]:
+    """What one of several processes cuts for steps first..last: each step's samples are dealt out to the processes, a
+    process's share to the `parts` passes that its gradient is summed over.
+    """
+    share = batch // ranks
+    for step in range(first, last + 1):
+        start = (step - 1) * batch + rank * share
+        for part in range(parts):
+            yield list(range(start + part * share // parts, start + (part + 1) * share // parts))
+
+
+def collate(samples: list[Sample], *, scale: int) -> tuple[Tensor, Tensor]:
+    """uint8 [b, 3, sh, sw] and [b, 3, h, w]; LR is MATLAB's bicubic of the HR patch where it was not cut itself."""
+    hr = _stack([sample.hr for sample in samples])
+    stored = [sample.lr for sample in samples if sample.lr is not None]
+    return hr, _stack(stored) if stored else imresize(hr, 1 / scale)
+
+
+def cut(picture: Picture, row: int, col: int, side: int) -> Picture:
+    return picture[row : row + side, col : col + side]
+
+
+def turn(patch: Picture, turns: int, flip: bool) -> Picture:
+    """One of the 8 flips and rotations."""
+    patch = np.rot90(patch, k=turns)
+    return patch[:, ::-1] if flip else patch
+
+
+def detail(patch: Picture) -> float:
+    """Mean absolute difference of neighbours in the green channel: near zero in skies."""
+    green = patch[:, :, 1].astype(np.int16)
+    return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
+
+
+def _stack(patches: list[Picture]) -> Tensor:
+    return torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).contiguous()
+
+
+def _leave_signals_to_the_trainer(_worker: int) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,158 @@
+"""Everything a run depends on, in one file: what is written is whole, what is read fits.
+
+No generator's state is among it: the randomness of a step is a function of --seed and the step's number (`reseed`).
+"""
+
+import dataclasses
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from settings import Settings, differences
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+import cclnn
+from cclnn._files import write_atomically
+from cclnn.models import SRModel
+
+
+@dataclass
+class Progress:
+    """What a run has come to.
+
+    step:    steps done, which is the position in the data, too
+    seconds: of training, validation included, over all resumptions
+    best:    validation's highest PSNR so far, and the step that it belongs to
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: tuple[float, int] | None = None
+
+
+@dataclass
+class Run:
+    """The parts of a run that a checkpoint holds."""
+
+    model: SRModel
+    ema: AveragedModel | None
+    optimizer: Optimizer
+    settings: Settings
+    scaler: Any = None  # of fp16's gradients
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def averaged(self) -> SRModel:
+        """The network that is validated and kept."""
+        if self.ema is None:
+            return self.model
+        assert isinstance(self.ema.module, SRModel)  # it copied our model
+        return self.ema.module
+
+
+def reseed(seed: int, step: int) -> None:
+    """Set torch's generators for one step: NLSA's rotations are then the same on every process and in every repeat."""
+    torch.manual_seed(seed * 1_000_003 + step)
+
+
+def moving_average(decay: float) -> Any:
+    """Plain average of the first 1 / (1 - decay) weights, exponential from then on: no memory of the initial ones."""
+
+    def average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        share = max(1 - decay, 1 / (int(count) + 1))
+        for mean, new in zip(averaged, current, strict=True):
+            mean.lerp_(new, share)
+
+    return average
+
+
+def save(path: Path, run: Run) -> None:
+    """Write a checkpoint beside `path` and rename it, so that the one before is there until this one is whole.
+
+    Exits with a message if that fails, because the disk is full for example.
+    """
+    state = {
+        "step": run.progress.step,
+        "seconds": run.progress.seconds,
+        "best": run.progress.best,
+        "config": run.model.config,
+        "model": run.model.state_dict(),
+        "ema": run.ema.state_dict() if run.ema is not None else None,
+        "optimizer": run.optimizer.state_dict(),
+        "scaler": run.scaler.state_dict() if run.scaler is not None else None,
+        "settings": dataclasses.asdict(run.settings),
+        "made_with": made_with(),
+    }
+    try:
+        write_atomically(path, lambda temporary: torch.save(state, temporary))
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as either
+        kept = f"the checkpoint of step {_step_in(path)} is still there" if path.exists() else "there is no earlier one"
+        sys.exit(f"cannot write {path} at step {run.progress.step}: {error}; {kept}")
+
+
+def restore(path: Path, run: Run) -> None:
+    """Go on from a checkpoint, if there is one. Exits where the settings do not go with it."""
+    if not path.exists():
+        return
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    if changed := differences(run.settings, state["settings"]):
+        sys.exit(f"{path} is of a run with other settings: {', '.join(changed)}; give it another --out")
+    run.model.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    if run.ema is not None:
+        run.ema.load_state_dict(state["ema"])
+    if run.scaler is not None and state["scaler"] is not None:
+        run.scaler.load_state_dict(state["scaler"])
+    run.progress = Progress(state["step"], state["seconds"], state["best"] and tuple(state["best"]))
+
+
+@torch.no_grad()
+def start_from(source: str, model: SRModel) -> list[str]:
+    """Copy the weights of another network where name and shape agree (the trunk, when the scales differ).
+
+    Returns:
+        A line for each tensor that keeps its random values, saying why.
+    """
+    trained, own = cclnn.load(source).state_dict(), model.state_dict()
+    fitting = {name: own[name].shape == tensor.shape for name, tensor in trained.items() if name in own}
+    if not any(fitting.values()):
+        sys.exit(f"--init-from {source}: nothing in it fits {type(model).__name__} with {model.config}")
+    lines = []
+    for name, tensor in own.items():
+        if fitting.get(name):
+            tensor.copy_(trained[name])
+        else:
+            found = f"it has shape {tuple(trained[name].shape)} there" if name in fitting else "it is not there"
+            lines.append(f"not started from {source}: {name} {tuple(tensor.shape)}, {found}")
+    return lines
+
+
+def made_with() -> dict[str, str]:
+    """Versions, machine and commit, for the model card."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU cores"
+    return {
+        "cclnn": cclnn.__version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "device": device,
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str:
+    """Of the code that runs, "unknown" outside a repository; "-changed" where files differ from it."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=-changed", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _step_in(path: Path) -> int:
+    return int(torch.load(path, weights_only=True, map_location="cpu", mmap=True)["step"])

@@ -1,0 +1,337 @@
+"""Train a super-resolution network of cclnn on folders of images. Read README.md beside this file first.
+
+    python examples/train/train.py --data PHOTOS --out runs/tiny
+    accelerate launch --num_processes 4 examples/train/train.py --preset paper --data DIV2K --out runs/paper
+
+settings  ->  pictures  ->  patches  ->  a step: loss, gradient, Adam, moving average  ->  validation, checkpoint
+
+The loss is L1, plus the blocks' contrastive loss once the warm-up is over (Liu et al. 2024, Eq. 5-6). A step's batch
+and its hashing depend on --seed and the step's number alone: a run that was stopped, or killed, and started again with
+the same command ends with the same weights, and so (but for rounding) does one on another number of processes.
+"""
+
+import math
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+
+import patches
+import pictures
+import settings as configuration
+import state
+import torch
+from accelerate import Accelerator, PartialState
+from report import Report
+from schedules import schedule
+from settings import Settings
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from cclnn._files import write_atomically
+from cclnn.evaluation import find_dataset
+from cclnn.evaluation.datasets import Pair as DatasetPair
+from cclnn.losses import CCLNNLoss
+from cclnn.metrics import psnr, ssim
+from cclnn.models import CCLNN, SRModel, create_model
+from cclnn.ops import imresize
+from cclnn.precision import autocast, choose_dtype, keep_freed_memory, lay_out
+
+Pair = tuple[Tensor, Tensor]  # LR and HR, (b, 3, h, w) in [0, 1]
+Validation = list[Callable[[], Pair]]  # an image each
+MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
+SETTLED = 100  # steps after which the loss's running mean says what is normal
+
+
+def main() -> None:
+    settings = configuration.parse()
+    keep_freed_memory()
+    dtype = choose_dtype(settings.precision, PartialState(cpu=settings.cpu).device)  # type: ignore[arg-type]
+    accelerator = Accelerator(mixed_precision=MIXED_PRECISION[dtype], cpu=settings.cpu)
+    if settings.batch % (accelerator.num_processes * settings.accumulate):
+        sys.exit(
+            f"--batch {settings.batch} does not divide among {accelerator.num_processes} processes with "
+            f"--accumulate {settings.accumulate}"
+        )
+    out = Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    training, validation = read_data(settings, accelerator)
+
+    run = build(settings, accelerator)
+    state.restore(out / "last.pt", run)
+    if accelerator.is_main_process:
+        write_atomically(out / "settings.toml", lambda path: path.write_text(configuration.to_toml(settings)))
+    report = Report(out, step=run.progress.step, steps=settings.steps, silent=not accelerator.is_main_process)
+    report.say(
+        f"{len(training.chosen)} training images, {len(validation)} for validation; "
+        f"{accelerator.num_processes} x {accelerator.device}, {dtype}"
+    )
+    scores = train(run, training, validation, report, accelerator, dtype)
+    if accelerator.is_main_process:
+        run.averaged.save_pretrained(out)
+    summarise(run, scores, report)
+    report.close()
+
+
+def build(settings: Settings, accelerator: Accelerator) -> state.Run:
+    """Network, average and optimiser as they are before the first step."""
+    torch.manual_seed(settings.seed)
+    try:
+        model = create_model(settings.model, scale=settings.scale, **configuration.model_arguments(settings))
+    except (TypeError, ValueError) as error:
+        sys.exit(f"--arguments {' '.join(settings.arguments)}: {error}")
+    lay_out(model).to(accelerator.device)
+    if settings.init_from and not (Path(settings.out) / "last.pt").exists():
+        for line in state.start_from(settings.init_from, model):
+            accelerator.print(line)
+    ema = AveragedModel(model, multi_avg_fn=state.moving_average(settings.ema)) if settings.ema else None
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    return state.Run(model, ema, optimizer, settings, accelerator.scaler)
+
+
+def train(
+    run: state.Run,
+    training: patches.Patches,
+    validation: Validation,
+    report: Report,
+    accelerator: Accelerator,
+    dtype: torch.dtype,
+) -> tuple[float, float]:
+    """All steps that are left; returns the last PSNR and SSIM. Exits when asked to stop, or where the loss explodes."""
+    settings, progress, last = run.settings, run.progress, Path(run.settings.out) / "last.pt"
+    factor = schedule(settings)
+    numbers = patches.sample_numbers(
+        progress.step + 1, settings.steps, batch=settings.batch, parts=settings.accumulate,
+        rank=accelerator.process_index, ranks=accelerator.num_processes,
+    )  # fmt: skip
+    stream = patches.batches(training, numbers, workers=settings.workers)
+    if settings.compile:
+        run.model.compile()
+    network, optimizer = accelerator.prepare(run.model, run.optimizer)
+    objective = CCLNNLoss(weight=settings.contrastive_weight, warmup=settings.contrastive_after)
+
+    stop, watch = StopRequest(), Watch(settings.explosion)
+    scores, clock = (math.nan, math.nan), time.monotonic()
+    for step in range(progress.step + 1, settings.steps + 1):
+        rate = settings.lr * factor(step)
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+        parts = islice(stream, settings.accumulate)
+        mine = backward(network, run, parts, objective, step, accelerator)
+        norm = float(accelerator.clip_grad_norm_(network.parameters(), settings.clip or math.inf))
+        losses, stopping = agree(mine, stop.requested, accelerator)
+        if trouble := watch.trouble(losses["loss"], norm, norms_may_overflow=run.scaler is not None):
+            sys.exit(f"{trouble} at step {step}; {last_good(last)}")
+        optimizer.step()
+        optimizer.zero_grad()
+        if run.ema is not None:
+            run.ema.update_parameters(run.model)
+
+        now = time.monotonic()
+        progress.step, progress.seconds, clock = step, progress.seconds + now - clock, now
+        ends = step == settings.steps
+        told = ends or step % settings.log_every == 0
+        report.count(step, settings.batch, losses | {"gradient": norm}, lr=rate, now=told)
+        if ends or step % settings.validate_every == 0:
+            scores = validate(run.averaged, validation, report, step, accelerator, dtype)
+            keep_best(run, scores, accelerator)
+        if (ends or stopping or step % settings.save_every == 0) and accelerator.is_main_process:
+            state.save(last, run)
+        if stopping and not ends:
+            report.close()
+            sys.exit(f"stopped after step {step}; the same command goes on from there")
+    return scores
+
+
+def backward(
+    network: torch.nn.Module,
+    run: state.Run,
+    parts: Iterator[Pair],
+    objective: CCLNNLoss,
+    step: int,
+    accelerator: Accelerator,
+) -> dict[str, Tensor]:
+    """Add up the gradient of the mean loss over the parts of this process's share; the loss and its terms, detached."""
+    total: dict[str, Tensor] = {}
+    of = run.settings.accumulate
+    for number, (lr, hr) in enumerate(parts, 1):
+        lr = lr.to(accelerator.device, non_blocking=True, memory_format=torch.channels_last)
+        hr = hr.to(accelerator.device, non_blocking=True)
+        with accelerator.no_sync(network) if number < of else nullcontext():
+            state.reseed(run.settings.seed, step)  # after the loader, which draws a number of its own
+            if isinstance(run.model, CCLNN):
+                sr, block_loss = network(lr, return_loss=True)
+            else:
+                sr, block_loss = network(lr), lr.new_zeros(())
+            loss = objective(sr, hr, block_loss, epoch=step)
+            accelerator.backward(loss / of)
+        values = {"loss": loss, "l1": (sr.detach().float() - hr).abs().mean(), "contrastive": block_loss}
+        total = {name: total.get(name, 0) + value.detach().float() / of for name, value in values.items()}
+    return total
+
+
+def agree(mine: dict[str, Tensor], stop: bool, accelerator: Accelerator) -> tuple[dict[str, float], bool]:
+    """Means of the losses over all processes, and whether any was asked to stop: all act alike at the same step."""
+    both = torch.stack([*mine.values(), torch.tensor(float(stop), device=accelerator.device)])
+    *means, stops = accelerator.reduce(both, reduction="mean").tolist()
+    return dict(zip(mine, means, strict=True)), stops > 0
+
+
+class Watch:
+    """Sees a training run go wrong before its weights do."""
+
+    def __init__(self, explosion: float) -> None:
+        self.explosion = explosion
+        self.mean, self.count = 0.0, 0
+
+    def trouble(self, loss: float, norm: float, *, norms_may_overflow: bool) -> str | None:
+        """What is wrong with a step that is about to be made; None if nothing is."""
+        if not math.isfinite(loss):
+            return f"the loss became {loss}"
+        if not math.isfinite(norm) and not norms_may_overflow:  # in fp16 the scaler leaves such a step out
+            return f"the norm of the gradient became {norm}"
+        if self.count >= SETTLED and loss > self.explosion * self.mean:
+            return f"the loss became {loss:.4g}, {loss / self.mean:.1f} times its running mean"
+        self.count += 1
+        self.mean += (loss - self.mean) / min(self.count, SETTLED)
+        return None
+
+
+def last_good(path: Path) -> str:
+    return f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
+
+
+# --- data ---------------------------------------------------------------------------------------------------------
+
+
+def read_data(settings: Settings, accelerator: Accelerator) -> tuple[patches.Patches, Validation]:
+    """Patches to train on, and what to validate on, decoded by the first process."""
+    cache = Path(settings.cache) if settings.cache else pictures.default_cache()
+    lr, least = None, settings.patch * settings.scale
+    with accelerator.main_process_first():
+        paths = pictures.find(settings.data)
+        if settings.lr_from == "image":
+            lr = pictures.decode(paths, cache, scale=settings.scale, least=least)
+            paths = [Path(name) for name in lr.names]
+        hr = pictures.decode(paths, cache, least=least)
+    chosen = list(range(len(hr)))
+    if settings.validation_data:
+        validation: Validation = [
+            partial(middle_of_pair, pair, settings.scale, settings.validation_crop)
+            for folder in settings.validation_data
+            for pair in find_dataset(folder, scale=settings.scale).pairs
+        ]
+    else:
+        if len(hr) < 2:
+            sys.exit("one image cannot be both trained on and held out; give more, or --validation-data")
+        held_out = sorted(random.Random(0).sample(chosen, k=min(settings.validation, len(hr) - 1)))
+        chosen = [i for i in chosen if i not in held_out]
+        validation = [partial(middle_of_picture, hr, i, settings.scale, settings.validation_crop) for i in held_out]
+    training = patches.Patches(
+        hr, lr, chosen, side=settings.patch, scale=settings.scale, candidates=settings.candidates, seed=settings.seed
+    )
+    return training, validation
+
+
+def middle_of_picture(hr: pictures.Pictures, i: int, scale: int, crop: int) -> Pair:
+    """The middle of a training image, with its reduction."""
+    image = torch.from_numpy(hr[i].copy()).permute(2, 0, 1)[None]
+    truth = image[..., middle(image.shape[-2] // scale, crop // scale, scale), :]
+    truth = truth[..., middle(image.shape[-1] // scale, crop // scale, scale)]
+    return imresize(truth, 1 / scale).float() / 255, truth.float() / 255
+
+
+def middle_of_pair(pair: DatasetPair, scale: int, crop: int) -> Pair:
+    """The middle of a benchmark's image, both sizes as they are stored."""
+    lr, hr = pair.load(scale)
+    height, width = lr.shape[-2:]
+    return (
+        lr[..., middle(height, crop // scale), :][..., middle(width, crop // scale)],
+        hr[..., middle(height, crop // scale, scale), :][..., middle(width, crop // scale, scale)],
+    )
+
+
+def middle(length: int, most: int, scale: int = 1) -> slice:
+    """Of `length` LR pixels the `most` in the middle (0: all), in pixels `scale` times as fine."""
+    size = min(length, most) if most else length
+    start = (length - size) // 2
+    return slice(start * scale, (start + size) * scale)
+
+
+# --- validation ---------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def validate(
+    model: SRModel,
+    validation: Validation,
+    report: Report,
+    step: int,
+    accelerator: Accelerator,
+    dtype: torch.dtype,
+) -> tuple[float, float]:
+    """Mean PSNR and SSIM on Y with `scale` pixels shaved, the images dealt out to the processes."""
+    was_training = model.training
+    model.eval()
+    sums = torch.zeros(2, dtype=torch.float64)
+    for number in range(accelerator.process_index, len(validation), accelerator.num_processes):
+        lr, hr = validation[number]()
+        with autocast(dtype, accelerator.device):
+            sr = model(lr.to(accelerator.device, memory_format=torch.channels_last)).float().cpu()
+        sums += torch.stack([psnr(sr, hr, border=model.scale)[0], ssim(sr, hr, border=model.scale)[0]])
+        if number == 0:
+            report.image(step, "validation", sr[0])
+    model.train(was_training)
+    total = accelerator.reduce(sums.float().to(accelerator.device), reduction="sum") / len(validation)
+    scores = float(total[0]), float(total[1])
+    report.scalars(step, psnr=scores[0], ssim=scores[1])
+    report.say(f"step {step}  {scores[0]:.3f} dB  SSIM {scores[1]:.4f}")
+    return scores
+
+
+def keep_best(run: state.Run, scores: tuple[float, float], accelerator: Accelerator) -> None:
+    """Store the weights of the highest PSNR so far in the run's folder `best`."""
+    if run.progress.best is None or scores[0] > run.progress.best[0]:
+        run.progress.best = scores[0], run.progress.step
+        if accelerator.is_main_process:
+            run.averaged.save_pretrained(Path(run.settings.out) / "best")
+
+
+def summarise(run: state.Run, scores: tuple[float, float], report: Report) -> None:
+    progress, settings = run.progress, run.settings
+    images, hours = progress.step * settings.batch, progress.seconds / 3600
+    best = "none" if progress.best is None else f"{progress.best[0]:.3f} dB at step {progress.best[1]}"
+    report.summary(
+        {
+            "weights": f"{settings.out}/model.safetensors",
+            "steps": progress.step,
+            "images": images,
+            "time": f"{hours:.2f} h, {images / hours / 3600:.1f} images/s",
+            "validation": f"{scores[0]:.3f} dB, SSIM {scores[1]:.4f}",
+            "best": f"{best}, in {settings.out}/best",
+        }
+    )
+
+
+class StopRequest:
+    """SIGTERM and Ctrl-C ask for a stop after the step at hand; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+if __name__ == "__main__":
+    main()
