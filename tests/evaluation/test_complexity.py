@@ -1,5 +1,7 @@
 """Counts against hand counts, published ones and the reference attention; times and memory against the possible."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -131,7 +133,16 @@ def test_sizes_of_the_papers():
     assert [input_size(scale) for scale in (2, 3, 4)] == [(360, 640), (240, 427), (180, 320)]
 
 
-def test_messages(rejects):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_peak_memory_of_networks_in_any_dtype(dtype):
+    assert peak_memory(nn.Conv2d(3, 3, 1).to(dtype), (5, 7)) is not None
+
+
+class Unimportable(nn.Identity):
+    """Stands for a class of a script or notebook."""
+
+
+def test_messages(rejects, monkeypatch):
     model = nn.Conv2d(3, 3, 1)
     with rejects("`size` must be at least 1, got 0"):
         counted(model, (0, 5))
@@ -139,5 +150,9 @@ def test_messages(rejects):
         cost(model, (5, 5), repeats=-1)
     with rejects("`run` must be picklable to be measured in a process of its own"):
         peak_memory(lambda x: x, (5, 5))
+    monkeypatch.setattr(sys.modules["__main__"], "Unimportable", Unimportable, raising=False)
+    monkeypatch.setattr(Unimportable, "__module__", "__main__")
+    with rejects("`run` must be of classes that another process can import, not of __main__: .*Unimportable"):
+        peak_memory(Unimportable(), (5, 5))
     with rejects("the process that measures memory failed: .*expected input.* to have 7 channels", RuntimeError):
         peak_memory(nn.Conv2d(7, 3, 1), (5, 5))

@@ -198,13 +198,13 @@ def test_a_wrong_range_is_refused(metric, rejects):
         metric(sr.clamp(0, 1).round() * 255, hr, border=2)
     with rejects(r"`hr` must lie in \[0, 1\], got .* to 25\d"):
         metric(sr, hr * 255, border=2)
-    with rejects(r"`sr` must lie in \[0, 255\], got 0 to 1. `data"):
+    with rejects(r"`sr` must lie in \[0, 255\] and beyond 1, got 0 to 1. `data"):
         metric(sr, hr, border=2, data_range=255)
     with rejects(r"`sr` must lie in \[0, 1\], got nan to nan"):
         metric(sr.where(hr > 1e-3, torch.nan), hr, border=2)
     with rejects("`data_range` of uint8 images is 255, got 1"):
         metric(sr.byte(), hr.byte(), border=2, data_range=1.0)
-    with rejects("`data_range` must be positive, got 0"):
+    with rejects("`data_range` must be positive and finite, got 0"):
         metric(sr, hr, border=2, data_range=0.0)
     assert metric(sr * 1.9, hr, border=2).isfinite().all()  # an overshoot is a network's own affair
 

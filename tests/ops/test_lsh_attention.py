@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from cclnn.ops import hash_codes, lsh_attention, make_plan
-from cclnn.ops.lsh_attention import chunked
+from cclnn.ops.lsh_attention import chunked, why_not
 
 FAST = ["chunked"]  # "fused" has a file of its own
 ALL = ["reference", *FAST]
@@ -200,6 +200,21 @@ def test_strided_inputs_and_cotangents(backend):
     assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_chunked_has_the_strides_that_a_compiler_expects(dtype):
+    """Tokens and gradients as views of b c h w: compiled code reads the results by the strides of the fakes."""
+    q, v, plan = case(20, 16, 3, dtype=dtype)
+    q, v = (x.mT.contiguous().mT for x in (q, v))
+    arguments = (q, v, plan.slots, plan.where, plan.chunk)
+    out, mass = chunked.attend_op(*arguments)
+    for operator, inputs in (
+        (chunked.attend_op, arguments),
+        (chunked.backward_op, (torch.ones_like(v), *arguments, out, mass)),
+    ):
+        checked = torch.library.opcheck(operator, inputs, test_utils=("test_schema", "test_faketensor"))
+        assert set(checked.values()) == {"SUCCESS"}
+
+
 def test_a_backend_asked_for_by_name_runs_or_raises(rejects):
     q, v, plan = case(11, 4, 2)
     with rejects(r"backend='fused' cannot be used here: .*\. Use backend='auto'"):
@@ -258,6 +273,8 @@ def test_messages(rejects):
         "`backend` must be one of 'auto', 'reference', 'chunked', 'fused', got 'chunky'. Did you mean 'chunked'?"
     ):
         lsh_attention(q, v, plan, backend="chunky")
+    with rejects("`backend` must be one of .*, got 'chunky'"):
+        why_not("chunky", q, v, plan)
     with rejects(r"`query` must have shape \(b=2 n=20 e\), got \(20, 6\)"):
         lsh_attention(q[0], v, plan)
     with rejects(r"`value` must have shape \(b=2 n=20 d\), got \(20, 10\)"):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cclnn.ops import make_plan
 from cclnn.ops.lsh_attention import plan_from_order
+from cclnn.ops.lsh_attention.plan import stable_order
 
 
 def test_hand_worked_plan_with_copies():
@@ -67,6 +68,15 @@ def test_a_plan_places_every_token(b, r, n, m, buckets, seed):
     assert plan.where.max() < n  # a token's place is never a copy
     in_order = codes.gather(-1, plan.slots[..., :n])
     assert (in_order.diff(dim=-1) >= 0).all()
+
+
+@pytest.mark.parametrize("largest", [7, 300, 70_000])  # sorted as 8 bits, as 16, by torch
+def test_the_order_has_the_strides_that_a_compiler_expects(largest):
+    """Codes as hash_codes gives them, round before batch: compiled code reads the order by the strides of the fake."""
+    codes = torch.randint(largest + 1, (3, 2, 11), generator=torch.Generator().manual_seed(0)).transpose(0, 1)
+    checked = torch.library.opcheck(stable_order, (codes,), test_utils=("test_schema", "test_faketensor"))
+    assert set(checked.values()) == {"SUCCESS"}
+    assert stable_order(codes).is_contiguous()
 
 
 def test_plan_from_order_takes_the_order_as_it_is():

@@ -16,7 +16,7 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_memory(run: Callable[[Tensor], Tensor], size: tuple[int, int], *, device: str = "cpu") -> int | None:
-    """Bytes that `run(x)` takes at its peak beyond what it and x hold, for x of shape (1, 3, *size).
+    """Bytes that `run(x)` takes at its peak beyond what it and x hold, for x of shape (1, 3, *size), in its dtype.
 
     On a CPU: growth of the resident set, in the default allocator; None where the system does not report it (it does on
     Linux). On a GPU: growth of torch's allocated memory.
@@ -27,7 +27,8 @@ def peak_memory(run: Callable[[Tensor], Tensor], size: tuple[int, int], *, devic
         device: where x lies.
 
     Raises:
-        ValueError: `run` cannot be pickled. RuntimeError: the measuring process failed.
+        ValueError: `run` cannot be pickled, or its class is one of a script or notebook.
+        RuntimeError: the measuring process failed.
     """
     if torch.device(device).type == "cpu" and not STATUS.is_file():
         return None
@@ -46,15 +47,19 @@ def peak_memory(run: Callable[[Tensor], Tensor], size: tuple[int, int], *, devic
             env=environment,
         )
     if done.returncode:
-        raise RuntimeError(f"the process that measures memory failed: {done.stderr.strip().splitlines()[-1]}")
+        reason = done.stderr.strip().splitlines()[-1]
+        if "Can't get attribute" in reason:
+            raise ValueError(f"`run` must be of classes that another process can import, not of __main__: {reason}.")
+        raise RuntimeError(f"the process that measures memory failed: {reason}")
     return int(done.stdout)
 
 
 def _measure(path: str) -> int:
     run, size, device = torch.load(path, weights_only=False)  # written by peak_memory a moment ago
+    x = torch.zeros(1, 3, *size, device=device)
     if isinstance(run, torch.nn.Module):
         run.eval().to(device)
-    x = torch.zeros(1, 3, *size, device=device)
+        x = x.to(next(run.parameters(), x).dtype)
     with torch.no_grad():
         if x.is_cuda:
             torch.cuda.reset_peak_memory_stats()

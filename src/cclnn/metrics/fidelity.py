@@ -1,5 +1,6 @@
 """PSNR and SSIM with the conventions of the SR benchmarks, stated as arguments."""
 
+import math
 from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
@@ -145,13 +146,17 @@ def _read(name: str, image: Tensor | Array, data_range: float | None) -> Float[T
             raise ValueError(f"`data_range` of uint8 images is 255, got {data_range}.")
         return x.double() / 255
     white = 1.0 if data_range is None else data_range
-    if not white > 0:
-        raise ValueError(f"`data_range` must be positive, got {data_range}.")
+    if not 0 < white < math.inf:
+        raise ValueError(f"`data_range` must be positive and finite, got {data_range}.")
     x = x.double()
     low, high = x.min().item(), x.max().item()
     overshoots = not (-SLACK * white <= low and high <= (1 + SLACK) * white)  # True for NaN
-    mistaken_for_255 = white > 2 and 0 < high <= 1
-    if overshoots or mistaken_for_255:
+    if white > 2 and low >= 0 and 0 < high <= 1:
+        raise ValueError(
+            f"`{name}` must lie in [0, {white:g}] and beyond 1, got {low:.4g} to {high:.4g}. `data_range` is the value "
+            "of white."
+        )
+    if overshoots:
         raise ValueError(
             f"`{name}` must lie in [0, {white:g}], got {low:.4g} to {high:.4g}. `data_range` is the value of white."
         )

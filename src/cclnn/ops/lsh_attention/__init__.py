@@ -26,6 +26,7 @@ BACKENDS: tuple[Backend, ...] = ("auto", "reference", "chunked", "fused")
 
 def why_not(backend: Backend, query: Tensor, value: Tensor, plan: LSHPlan) -> str | None:
     """Why `backend` cannot run these tensors here; None if it can. The whole support table."""
+    check_choice("backend", backend, BACKENDS)
     return fused.why_not(query, value, plan) if backend == "fused" else None
 
 

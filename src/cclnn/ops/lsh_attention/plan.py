@@ -91,12 +91,14 @@ def _stable_order(codes: Tensor) -> Tensor:
     if codes.device.type == "cpu" and codes.amin() >= 0:
         for small in (np.uint8, np.uint16):
             if codes.amax() <= np.iinfo(small).max:
-                return torch.from_numpy(codes.numpy().astype(small).argsort(axis=-1, kind="stable"))
-    return codes.argsort(dim=-1, stable=True)
+                order = codes.numpy().astype(small).argsort(axis=-1, kind="stable")
+                return torch.from_numpy(order).contiguous()
+    return codes.argsort(dim=-1, stable=True).contiguous()
 
 
 def _empty_like_order(codes: Tensor) -> Tensor:
-    return torch.empty_like(codes, dtype=torch.int64)
+    """Contiguous, whatever the strides of `codes`."""
+    return codes.new_empty(codes.shape, dtype=torch.int64)
 
 
 stable_order = operator("cclnn::stable_order", _stable_order, _empty_like_order)
