@@ -50,3 +50,16 @@ def test_the_speed_is_the_measured_one():
         line("128 channels, batch of 16, 48x48, forward and backward, fp32", training, training),
     ):
         assert expected in README
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_the_training_page_tells_what_the_manifest_does(name):
+    page = (ROOT / "docs" / "training.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+    entry = MANIFEST[name]
+    for dataset in ("Set5", "B100"):
+        measured = entry["measured"][dataset]
+        assert f"| {measured['psnr']:.2f} / {measured['ssim']:.4f} |" in row
+    assert f"| {entry['training']['steps']:,} | {entry['training']['hours']:.1f} |" in row
+    start = re.search(r"--init-from (\S+)", entry["training"]["recipe"])
+    assert (f"| `{start[1]}` |" if start else "| random weights |") in row
