@@ -1,5 +1,6 @@
 """Pictures -> batches of (LR, HR) patches. Sample number k of a run is the same whoever cuts it, and whenever."""
 
+import signal
 from bisect import bisect
 from collections.abc import Iterator
 from functools import partial
@@ -114,7 +115,6 @@ def _stack(patches: list[Picture]) -> Tensor:
 
 
 def _leave_signals_to_the_trainer(_worker: int) -> None:
-    import signal
-
+    """Ctrl-C, and SIGTERM to a whole group, reach the workers too: they go on until the trainer has saved and ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
