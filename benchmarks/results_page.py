@@ -258,7 +258,7 @@ def _ablation_text() -> str:
     seeds = ", ".join(str(seed) for seed in sorted({row["seed"] for row in found["rows"]}))
     return f"""Seven small networks, trained alike by `benchmarks/ablation.py` on the photographs that trained the
 bundled weights: {", ".join(found["size"])}; {recipe};
-seed {seeds}. PSNR in dB of the weights after the last step, x2. The paper's column: CCLNN-L on Set5, after 500,000 steps
+seed {seeds}. PSNR in dB of the weights after the last step, x2. The paper: CCLNN-L on Set5, after 500,000 steps
 on DIV2K."""
 
 
