@@ -72,7 +72,8 @@ def main() -> None:
         f"{len(training.chosen)} training images, {len(validation)} for validation; "
         f"{accelerator.num_processes} x {accelerator.device}, {dtype}"
     )
-    scores = train(run, training, validation, report, accelerator, dtype)
+    train(run, training, validation, report, accelerator, dtype)
+    scores = validate(run.averaged, validation, report, settings.steps, accelerator, dtype)
     if accelerator.is_main_process:
         run.averaged.save_pretrained(out)
     summarise(run, scores, report)
@@ -102,8 +103,8 @@ def train(
     report: Report,
     accelerator: Accelerator,
     dtype: torch.dtype,
-) -> tuple[float, float]:
-    """All steps that are left; returns the last PSNR and SSIM. Exits when asked to stop, or where the loss explodes."""
+) -> None:
+    """All steps that are left. Exits when asked to stop, or where the loss explodes."""
     settings, progress, last = run.settings, run.progress, Path(run.settings.out) / "last.pt"
     factor = schedule(settings)
     numbers = patches.sample_numbers(
@@ -117,7 +118,7 @@ def train(
     objective = CCLNNLoss(weight=settings.contrastive_weight, warmup=settings.contrastive_after)
 
     stop, watch = StopRequest(), Watch(settings.explosion)
-    scores, clock = (math.nan, math.nan), time.monotonic()
+    clock = time.monotonic()
     for step in range(progress.step + 1, settings.steps + 1):
         rate = settings.lr * factor(step)
         for group in run.optimizer.param_groups:
@@ -140,13 +141,14 @@ def train(
         report.count(step, settings.batch, losses | {"gradient": norm}, lr=rate, now=told)
         if ends or step % settings.validate_every == 0:
             scores = validate(run.averaged, validation, report, step, accelerator, dtype)
+            report.scalars(step, psnr=scores[0], ssim=scores[1])
+            report.say(f"step {step}  {scores[0]:.3f} dB  SSIM {scores[1]:.4f}")
             keep_best(run, scores, accelerator)
         if (ends or stopping or step % settings.save_every == 0) and accelerator.is_main_process:
             state.save(last, run)
         if stopping and not ends:
             report.close()
             sys.exit(f"stopped after step {step}; the same command goes on from there")
-    return scores
 
 
 def backward(
@@ -289,10 +291,7 @@ def validate(
             report.image(step, "validation", sr[0])
     model.train(was_training)
     total = accelerator.reduce(sums.float().to(accelerator.device), reduction="sum") / len(validation)
-    scores = float(total[0]), float(total[1])
-    report.scalars(step, psnr=scores[0], ssim=scores[1])
-    report.say(f"step {step}  {scores[0]:.3f} dB  SSIM {scores[1]:.4f}")
-    return scores
+    return float(total[0]), float(total[1])
 
 
 def keep_best(run: state.Run, scores: tuple[float, float], accelerator: Accelerator) -> None:

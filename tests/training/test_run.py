@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,17 @@ def test_the_settings_it_saved_make_the_same_run(finished, tmp_path):
     done = run([sys.executable, str(TRAIN), "--preset", str(whole / "settings.toml"), "--out", str(tmp_path)])
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_a_run_that_is_complete_only_writes_its_result(command, finished, tmp_path):
+    whole, _ = finished
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()  # as after a kill between the last checkpoint and the result
+    done = run(command(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert "nan" not in done.stdout
+    for name in ("model.safetensors", "log.jsonl", "last.pt"):
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
