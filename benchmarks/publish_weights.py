@@ -23,6 +23,7 @@ from cclnn.evaluation.complexity import count_parameters
 from cclnn.hub import checkpoint
 
 WEIGHTS = Path(cclnn.__file__).parent / "weights"
+MANIFEST = WEIGHTS / "manifest.json"
 DATA = "545 photographs (170 landscapes, objects, cities; 340 facades; 35 of CQ100), 8 of them held out"
 LICENCE = "CC0, public domain, CC BY, BSD, Unsplash, Pexels"
 WITHOUT_WEIGHTS = {"n_hashes", "chunk_size"}  # of the attention; a run may have had others than the model published
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--model", default="cclnn-t")
     parser.add_argument("--recipe", required=True, help="the command that trained, without paths")
+    parser.add_argument("--continues", action="store_true", help="the run started from the published weights NAME")
     parser.add_argument("--data", default=DATA, help="what the weights were trained on")
     parser.add_argument("--data-licence", default=LICENCE, help="of those images")
     parser.add_argument("--set5", type=Path, required=True, help="folder of that name")
@@ -67,6 +69,7 @@ def main() -> None:
     }
     rounding = max(whole.psnr - found.psnr for found, whole in results.values())
     assert rounding < ROUNDING, f"storing the weights as fp16 costs {rounding:.4f} dB"
+    manifest = json.loads(MANIFEST.read_text())
     entry = {
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -83,15 +86,14 @@ def main() -> None:
             "recipe": args.recipe,
             "commit": state["made_with"]["commit"],
             **({"trained_with": others} if others else {}),
+            **({"continues": manifest[args.name]["training"]} if args.continues else {}),
         },
         "measured": measured,
         "fp16_costs_db": round(rounding, 4),
         "golden": golden_output(stored),
     }
-    manifest_path = WEIGHTS / "manifest.json"
-    manifest = {**json.loads(manifest_path.read_text()), args.name: entry}
-    text = json.dumps(dict(sorted(manifest.items())), indent=2) + "\n"
-    write_atomically(manifest_path, lambda temporary: temporary.write_text(text))
+    text = json.dumps(dict(sorted({**manifest, args.name: entry}.items())), indent=2) + "\n"
+    write_atomically(MANIFEST, lambda temporary: temporary.write_text(text))
     print(json.dumps(entry, indent=2))
 
 

@@ -60,6 +60,9 @@ def test_the_training_page_tells_what_the_manifest_does(name):
     for dataset in ("Set5", "B100"):
         measured = entry["measured"][dataset]
         assert f"| {measured['psnr']:.2f} / {measured['ssim']:.4f} |" in row
-    assert f"| {entry['training']['steps']:,} | {entry['training']['hours']:.1f} |" in row
-    start = re.search(r"--init-from (\S+)", entry["training"]["recipe"])
+    runs = [entry["training"]]
+    while "continues" in runs[-1]:
+        runs.append(runs[-1]["continues"])
+    assert f"| {sum(run['steps'] for run in runs):,} | {sum(run['hours'] for run in runs):.1f} |" in row
+    start = re.search(r"--init-from (\S+)", runs[-1]["recipe"])
     assert (f"| `{start[1]}` |" if start else "| random weights |") in row

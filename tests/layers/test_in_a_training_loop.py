@@ -1,6 +1,7 @@
 """What training loops do to layers: compile them, recompute them, wrap them, run them in low precision."""
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -40,6 +41,23 @@ def test_compiles_to_one_graph(make, training, request):
     module = make().train(training)
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
     assert_close(step(compiled, module), step(module, module), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend writes C++, and there is no g++")
+@pytest.mark.parametrize("training", [True, False])
+def test_compiles_with_the_default_backend(training, request):
+    """It checks the strides that our operators promise; a batch, because the strides of one image are never wrong."""
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.compile cannot trace the checks of annotations into one graph")
+    module = block().train(training)
+    compiled = torch.compile(module, fullgraph=True, options={"fallback_random": True})  # draw rotations as eager does
+    if training:
+        assert_close(step(compiled, module), step(module, module), rtol=1e-4, atol=1e-6)
+    else:
+        x = torch.randn(2, 8, 11, 7)
+        with torch.no_grad():
+            assert_close(compiled(x), module(x), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("make", [attention, block])
