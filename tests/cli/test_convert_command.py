@@ -55,6 +55,14 @@ def test_says_what_it_found(checkpoint, tmp_path):
     assert (tmp_path / "out" / "model.safetensors").stat().st_size < 4 * size
 
 
+def test_says_what_it_assumed(checkpoint, tmp_path):
+    done = run(checkpoint, "-o", tmp_path / "edsr")
+    assert done.output.splitlines()[1:] == ["assumed, since no tensor shows it (--set gives another): res_scale 0.1"]
+    torch.save(read("nlsn_x2.f32").under("state."), tmp_path / "nlsn.pt")
+    done = run(tmp_path / "nlsn.pt", "-o", tmp_path / "nlsn", "--set", "n_hashes=2")
+    assert done.output.endswith("(--set gives another): res_scale 0.1, chunk_size 144\n")
+
+
 def test_reads_the_format_before_torch_1_6_and_safetensors(checkpoint, tmp_path):
     """EDSR's published files are in the old format."""
     state = torch.load(checkpoint, weights_only=True)
@@ -94,7 +102,6 @@ def test_mistakes_are_one_line_and_write_nothing(checkpoint, tmp_path):
 
     assert "Error: no checkpoint 'absent.pt'." in message("absent.pt")
     assert "Error: unknown model 'edsx'. Did you mean 'edsr'?" in message(checkpoint, "--arch", "edsx")
-    assert "residual blocks, as no model of list_models(): name the `architecture`" in message(checkpoint)
     assert "--set must be NAME=VALUE, got 'res_scale'." in message(checkpoint, "--set", "res_scale")
     assert "--set does not fit edsr: " in message(checkpoint, "--arch", "edsr", "--set", "n_hashes=3")
     assert "res_scale must lie in [-100, 100], got 1000" in message(

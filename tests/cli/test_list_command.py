@@ -22,7 +22,7 @@ def run(*arguments):
 
 @pytest.mark.parametrize("name", MANIFEST)
 def test_lists_every_published_model_with_its_figures(name):
-    (row,) = [line.split() for line in run().splitlines() if line.startswith(name)]
+    (row,) = [line.split() for line in run("--weights").splitlines() if line.startswith(name)]
     entry = MANIFEST[name]
     measured = entry["measured"]
     assert row[1:4] == [entry["model"], str(entry["config"]["scale"]), f"{entry['parameters']:,}"]
@@ -35,7 +35,7 @@ def test_lists_every_published_model_with_its_figures(name):
 
 
 def test_json_holds_the_same():
-    rows = {row["weights"]: row for row in json.loads(run("--json"))}
+    rows = {row["weights"]: row for row in json.loads(run("--weights", "--json"))}
     assert rows.keys() == MANIFEST.keys()
     file = resources.files("cclnn.weights").joinpath("cclnn-t-x2.safetensors")
     assert rows["cclnn-t-x2"]["bytes"] == len(file.read_bytes())
@@ -53,10 +53,16 @@ def test_lists_every_model_with_the_parameters_of_the_papers():
     assert len({len(line) for line in lines}) == 1
 
 
+def test_lists_weights_and_models_unless_told_otherwise():
+    assert run() == f"{run('--weights')}\n{run('--models')}"
+    both = json.loads(run("--json"))
+    assert both == {name: json.loads(run(f"--{name}", "--json")) for name in ("weights", "models")}
+
+
 def test_lists_weights_without_importing_torch():
     code = (
         "import sys; from click.testing import CliRunner; from cclnn.cli.commands import cli; "
-        "done = CliRunner().invoke(cli, ['list']); print(done.exit_code, 'torch' in sys.modules)"
+        "done = CliRunner().invoke(cli, ['list', '--weights']); print(done.exit_code, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "0 False\n"

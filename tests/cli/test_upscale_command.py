@@ -192,6 +192,12 @@ def test_what_fails_is_listed_and_the_rest_goes_on(folder, tmp_path, small):
     ]
 
 
+def test_an_image_that_is_named_twice_is_done_once(folder, tmp_path, small):
+    done = run(folder / "a.png", folder, folder / "." / "a.png", "-o", tmp_path / "out", "--model", small)
+    assert done.exit_code == 0, done.output
+    assert "2 done, 0 skipped (done before), 0 failed" in done.stdout
+
+
 def test_two_inputs_never_share_an_output(folder, tmp_path, small):
     with Image.open(folder / "a.png") as image:
         image.save(folder / "a.bmp")
@@ -220,9 +226,11 @@ def test_two_inputs_never_share_an_output(folder, tmp_path, small):
         ),
         (["photo.jpg", "-o", "old.png"], "Error: 'old.png' exists already; --overwrite replaces it."),
         (["photo.jpg", "--model", "cclnn-t-x3x"], "Error: `source`='cclnn-t-x3x'"),
-        (["photo.jpg", "--device", "abacus"], "Error: "),
+        (["photo.jpg", "--device", "abacus"], "Error: `device`='abacus' cannot be used here: "),
+        (["photo.jpg", "--device", "cuda:99"], "Error: `device`='cuda:99' cannot be used here: "),
+        (["photo.jpg", "alpha.png", "--device", "cuda:99"], "Error: `device`='cuda:99' cannot be used here: "),
     ],
-    ids=["absent", "broken", "empty", "folder", "alpha", "deep", "exists", "model", "device"],
+    ids=["absent", "broken", "empty", "folder", "alpha", "deep", "exists", "model", "device", "cuda", "batch"],
 )
 def test_mistakes_are_one_line_and_write_nothing(photo, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
@@ -246,7 +254,9 @@ def test_mistakes_are_one_line_and_write_nothing(photo, tmp_path, monkeypatch, a
         ([], "Missing argument 'INPUT...'"),
         (["photo.jpg", "in", "-o", "out.png"], "'out.png' is one file, but there are several images: give a folder."),
         (["void"], "there is no image in 'void' (--recursive looks into its folders, too)."),
+        (["in", "-o", "in"], "the folder 'in' cannot take its own results: give another one."),
         (["photo.jpg", "-o", "out.xyz"], "'out.xyz' must end in .avif, .jpeg"),
+        (["photo.jpg", "-o", "absent"], ".webp, or be a folder that exists; or give --format."),
         (["photo.jpg", "-o", "out.png", "--format", "jpeg"], "--format jpeg does not fit the name 'out.png'."),
         (["photo.jpg", "--quality", "80"], "--quality has no meaning for png, which are lossless."),
         (["-", "photo.jpg"], "the standard input or output takes one image: give one INPUT."),

@@ -198,14 +198,24 @@ def test_auto_finds_the_architecture_and_the_name_with_its_res_scale(name):
 )
 def test_width_and_depth_tell_the_name(kind, channels, n_resblocks, name):
     assert nearest_model(kind, {"channels": channels, "n_resblocks": n_resblocks}) == name
+    assert nearest_model(kind, {"channels": channels, "n_resblocks": n_resblocks + 1}) is None
+
+
+def test_the_sizes_tell_res_scale_where_only_the_architecture_is_named():
+    state = renamed(create_model("edsr-baseline", scale=2), OFFICIAL)
+    assert convert_official("edsr", state).config["res_scale"] == 1.0
+    assert convert_official("edsr", state, res_scale=0.5).config["res_scale"] == 0.5
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for _, name, kind in NETWORKS])
-def test_auto_detects_golden_networks_but_not_what_no_tensor_shows(name, kind, rejects):
+def test_auto_detects_golden_networks_of_sizes_that_nobody_released(name, kind):
+    """What no tensor shows is then that of the architecture's own name."""
     state = read(name).under("state.")
     assert detect(state) == kind.__name__
-    with rejects(f"`state_dict` is of {kind.__name__} with .* residual blocks, as no model of list_models"):
-        convert_official("auto", state)
+    model, named = (convert_official(word, state) for word in ("auto", kind.__name__.lower()))
+    assert type(model) is kind
+    assert model.config == named.config
+    assert convert_official("auto", state, res_scale=0.25).config["res_scale"] == 0.25
 
 
 @pytest.mark.parametrize(

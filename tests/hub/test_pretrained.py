@@ -95,6 +95,13 @@ def test_device_and_dtype(device):
         cclnn.load("cclnn-t-x2", dtype=torch.int8)
 
 
+def test_a_device_that_cannot_be_used_is_told(rejects):
+    absent = "cuda:99" if torch.cuda.is_available() else "cuda"
+    for name in (absent, "abacus"):
+        with rejects(f"`device`='{name}' cannot be used here: "):
+            cclnn.load("cclnn-t-x2", device=name)
+
+
 def test_a_path_may_lack_its_suffix(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").mkdir()

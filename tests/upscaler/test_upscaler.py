@@ -404,3 +404,8 @@ def test_auto_tile_comes_from_the_memory_at_hand(edsr, monkeypatch):
 def test_messages(edsr, arguments, message, rejects):
     with rejects(message):
         Upscaler(edsr, **arguments)
+
+
+def test_what_is_no_model_is_told(rejects):
+    with rejects("`model` must be a name, a path or a model of cclnn, got Conv2d.", TypeError):
+        Upscaler(torch.nn.Conv2d(3, 3, 1))

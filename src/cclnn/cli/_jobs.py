@@ -50,6 +50,8 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: 
     for source in inputs:
         if source.is_dir():
             folder = output or source.with_name(f"{source.resolve().name}_x{scale}")
+            if folder.resolve() == source.resolve():
+                raise click.UsageError(f"the folder {str(source)!r} cannot take its own results: give another one.")
             found = sorted(_images(source, folder, recursive=recursive))
             if not found:
                 more = "" if recursive else " (--recursive looks into its folders, too)"
@@ -61,7 +63,7 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: 
             jobs.append(Job(source, output, _format_of(output, asked, source)))
         else:
             jobs.append(_job(source, source.with_name(f"{source.stem}_x{scale}{source.suffix}"), asked))
-    return Plan(jobs, batch)
+    return Plan(list(dict.fromkeys(jobs)), batch)  # an image that is named twice is one job
 
 
 def _streamed(inputs: tuple[Path, ...], output: Path | None, asked: Asked) -> Plan:
@@ -104,7 +106,8 @@ def _format_of(target: Path, asked: Asked, source: Path) -> FormatName:
     chosen = _by_source(source, asked) if asked else named
     if chosen is None:
         raise click.UsageError(
-            f"the name {str(target)!r} must end in {', '.join(sorted(BY_SUFFIX))}; or give --format."
+            f"the name {str(target)!r} must end in {', '.join(sorted(BY_SUFFIX))}, or be a folder that exists; or give "
+            "--format."
         )
     if named is not None and named != chosen:
         raise click.UsageError(f"--format {asked} does not fit the name {str(target)!r}.")

@@ -35,7 +35,7 @@ def convert(file: Path, output: Path, arch: str, settings: tuple[str, ...], dtyp
 
         import torch
 
-        from cclnn.hub.convert import convert_official
+        from cclnn.hub.convert import UNSEEN, convert_official
         from cclnn.hub.pickles import read_state_dict
 
         state = read_state_dict(file)
@@ -47,6 +47,9 @@ def convert(file: Path, output: Path, arch: str, settings: tuple[str, ...], dtyp
     size = sum(tensor.numel() for tensor in model.state_dict().values())
     told = ", ".join(f"{name} {value}" for name, value in model.config.items())
     click.echo(f"wrote {output}: {type(model).__name__} with {size:,} parameters; {told}")
+    assumed = [f"{name} {model.config[name]}" for name in UNSEEN if name in model.config.keys() - arguments.keys()]
+    if assumed:
+        click.echo(f"assumed, since no tensor shows it (--set gives another): {', '.join(assumed)}")
 
 
 def _parse(setting: str) -> tuple[str, Any]:

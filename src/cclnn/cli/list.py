@@ -9,10 +9,11 @@ from cclnn.cli._published import manifest
 
 
 @click.command(name="list")
-@click.option("--models", is_flag=True, help="Architectures with their parameters instead (imports torch).")
+@click.option("--weights", "only", flag_value="weights", help="The weights only (does not import torch).")
+@click.option("--models", "only", flag_value="models", help="The models only.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on the standard output.")
-def list_command(models: bool, as_json: bool) -> None:
-    """List the published weights, or the models.
+def list_command(only: str | None, as_json: bool) -> None:
+    """List the published weights, and the models with their parameters.
 
     PSNR (dB) and SSIM are on Y, with the scale's pixels shaved; sizes are those of the weights' files.
 
@@ -20,17 +21,23 @@ def list_command(models: bool, as_json: bool) -> None:
     Examples:
       cclnn list
       cclnn list --models
-      cclnn list --json
+      cclnn list --weights --json
     """
-    rows = _models() if models else _weights()
+    tables = {name: rows() for name, rows in (("weights", _weights), ("models", _models)) if only in (None, name)}
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps(tables[only] if only else tables, indent=1))
         return
+    click.echo("\n\n".join(map(_table, tables.values())))
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
     table = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    lines = []
     for line in table:
         first, *others = (f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join([f"{line[0]:<{len(first)}}", *others]))
+        lines.append("  ".join([f"{line[0]:<{len(first)}}", *others]))
+    return "\n".join(lines)
 
 
 def _weights() -> list[dict[str, Any]]:

@@ -175,7 +175,8 @@ class _Worker:
             from cclnn.upscaler import Upscaler
 
             keep_freed_memory()
-            self._upscaler = Upscaler(self.model, **self.settings)
+            with in_one_line():  # no image could do better: the run ends here
+                self._upscaler = Upscaler(self.model, **self.settings)
         return self._upscaler
 
     def check(self, quality: int | None, formats: set[Any]) -> None:

@@ -62,6 +62,7 @@ SIGNATURES = [  # the first that matches; the names after EDSR are known, but wa
     Signature("VDSR", r"body\.0\.0\.weight|residual_layer\.0\.conv\.weight"),
 ]
 WHITES = (1.0, 255.0)
+UNSEEN = ("res_scale", "n_hashes", "chunk_size")  # arguments that change the output, but no tensor's shape
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -69,11 +70,13 @@ def convert_official(architecture: str, state_dict: Mapping[str, Any], **argumen
     """The model that a released checkpoint describes, in eval mode, with its weights; strict.
 
     Scale, channels, number of residual blocks, reductions and rgb_range are read off the tensors. What no tensor
-    shows (res_scale, n_hashes, chunk_size, ratio) comes from the table of models, or from `arguments`.
+    shows (res_scale, n_hashes, chunk_size, ratio) comes from `arguments`, else from the model of `list_models()` with
+    this architecture, width and depth (so `edsr` of 64 channels and 16 blocks gets the res_scale of `edsr-baseline`),
+    and where there is none from the model that is named.
 
     Args:
         architecture: a name of `list_models()`: "edsr", "edsr-baseline", "nlsn", ... and "cclnn" for the same layout
-            with a block's parts named pa, nlsa, cca and res. "auto" detects it from the keys and the sizes.
+            with a block's parts named pa, nlsa, cca and res. "auto" detects "edsr", "nlsn" or "cclnn" from the keys.
         state_dict: official key -> tensor, as the released code saves it; containers ("params_ema", "state_dict", ...)
             and wrappers' prefixes ("module.", "_orig_mod.") are unpacked.
         arguments: of the architecture's constructor.
@@ -86,11 +89,12 @@ def convert_official(architecture: str, state_dict: Mapping[str, Any], **argumen
     inner = unpack(state_dict, "`state_dict`")
     _check_tensors(inner)
     official = {key: inner[stored] for key, stored in unwrap(inner, "`state_dict`").items()}
-    kind = detect(official) if architecture == "auto" else MODELS[architecture].architecture.__name__
+    named = detect(official).lower() if architecture == "auto" else architecture
+    kind = MODELS[named].architecture.__name__
     tensors = {rename(key, kind): tensor for key, tensor in official.items()}
     inferred = {**infer_arguments(tensors, given=arguments), **arguments}
-    entry = MODELS[nearest_model(kind, inferred) if architecture == "auto" else architecture]
-    source = f"the official {architecture} state dict"
+    entry = MODELS[nearest_model(kind, inferred) or named]
+    source = f"the official {named} state dict"
     twin = blank(entry.architecture, {**entry.arguments, **inferred}, device="meta")
     check_fit(twin, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, source)
     check_finite(tensors, "`state_dict`")
@@ -116,17 +120,14 @@ def detect(official: Mapping[str, Any]) -> str:
     )
 
 
-def nearest_model(kind: str, inferred: Mapping[str, Any]) -> str:
+def nearest_model(kind: str, inferred: Mapping[str, Any]) -> str | None:
     """The name of `list_models()` with this architecture, width and depth, whose other arguments then hold."""
     for name, entry in MODELS.items():
         defaults = inspect.signature(entry.architecture).parameters
         sizes = {size: entry.arguments.get(size, defaults[size].default) for size in ("channels", "n_resblocks")}
         if entry.architecture.__name__ == kind and sizes.items() <= inferred.items():
             return name
-    raise ValueError(
-        f"`state_dict` is of {kind} with {inferred['channels']} channels and {inferred['n_resblocks']} residual "
-        "blocks, as no model of list_models(): name the `architecture`, and give what tensors do not show (res_scale)."
-    )
+    return None
 
 
 def rename(key: str, architecture: str | None = None) -> str:

@@ -1,6 +1,8 @@
 """Checkpoint files in PyTorch's pickle format: read once, for conversion, by the unpickler that knows only tensors."""
 
 import os
+import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +16,9 @@ from cclnn._typing import Tensor
 from cclnn.hub.names import unpack
 
 ZIP = b"PK\x03\x04"
+OFFENCE = re.compile(
+    r"GLOBAL [\w.]+|Unsupported operand \d+"
+)  # in what torch says; the rest is advice to trust the file
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -33,9 +38,12 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             raise ValueError(f"{str(path)!r} is not a readable safetensors file: {error}.") from error
     check_archive(path)
     try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles by other programs than torch.save
+            checkpoint = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # the unpickler fails in many ways on bytes that are made to break it
-        reason = str(error).split(" Please file an issue")[0].split("\n")[0]
+        offence = OFFENCE.search(str(error))
+        reason = offence[0] if offence else str(error).split("\n")[0].split(". ")[0]
         raise ValueError(
             f"{str(path)!r} is refused: it holds more than tensors and plain containers, or is damaged. Reading it in "
             f"full could run code of whoever wrote it. ({type(error).__name__}: {reason})"

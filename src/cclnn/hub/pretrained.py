@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cclnn._checks import check_choice
+from cclnn._device import usable_device
 from cclnn.hub import checkpoint, config, download
 from cclnn.hub.source import Local, Published, find
 from cclnn.models._base import SRModel
@@ -52,11 +53,12 @@ def load(
 
     Raises:
         ValueError: an unknown name, a damaged or replaced file, a configuration out of range, weights that do not fit
-            it. FileNotFoundError: no such folder, repository, revision or file. PermissionError: a gated repository.
-        OSError: the download failed.
+            it, a device that cannot be used. FileNotFoundError: no such folder, repository, revision or file.
+        PermissionError: a gated repository. OSError: the download failed.
     """
     dtype = torch.float32 if dtype is None else dtype
     check_choice("dtype", dtype, COMPUTED)
+    device = usable_device(device)
     place = find(source, manifest(), revision=revision)
     access = download.Access(None if cache_dir is None else Path(cache_dir), token, local_files_only)
     if isinstance(place, Published):

@@ -11,6 +11,7 @@ import torch
 from einops import reduce, repeat
 
 from cclnn._checks import check_at_least, check_choice
+from cclnn._device import usable_device
 from cclnn._typing import Float, Tensor
 from cclnn.hub.pretrained import list_pretrained, load
 from cclnn.image.arrays import Opened, open_image
@@ -56,6 +57,9 @@ class Upscaler:
         device: "cpu", "cuda", ...; "auto" is the GPU if there is one.
         ensemble: mean over the image's eight flips and transpositions: better by about 0.1 dB, in eight times the time.
         alpha: upscale opacity by "bicubic" interpolation or by the "model".
+
+    Raises:
+        ValueError: an option out of range, a device that cannot be used; or as `cclnn.load`. TypeError: no model.
     """
 
     def __init__(
@@ -80,7 +84,10 @@ class Upscaler:
         self.precision = precision
         self.ensemble = ensemble
         self.alpha = alpha
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        if not isinstance(model, (str, os.PathLike, SRModel)):
+            raise TypeError(f"`model` must be a name, a path or a model of cclnn, got {type(model).__name__}.")
+        automatic = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = usable_device(automatic if device == "auto" else device)
         self.dtype = choose_dtype(precision, self.device)
         network = copy.deepcopy(model) if isinstance(model, SRModel) else load(model)
         self.model = network.eval().to(self.device)
