@@ -135,7 +135,7 @@ def start_from(source: str, model: SRModel) -> list[str]:
 
 def made_with() -> dict[str, str]:
     """Versions, machine and commit, for the model card."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU cores"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     return {
         "cclnn": cclnn.__version__,
         "torch": str(torch.__version__),
