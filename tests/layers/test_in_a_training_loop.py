@@ -1,12 +1,13 @@
-"""What training loops do to layers: compile them, recompute them, wrap them, run them in low precision."""
+"""What training loops do to layers: compile them, recompute them, run them in low precision.
 
-import copy
+DistributedDataParallel: training/test_gradients.py, in two processes.
+"""
+
 import shutil
 
 import pytest
 import torch
 from conftest import annotations_are_checked
-from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
@@ -65,22 +66,6 @@ def test_activation_checkpointing_gives_the_same(make):
     module = make().train()
     recomputed = step(lambda x: checkpoint(module, x, use_reentrant=False), module)
     assert_close(recomputed, step(module, module), rtol=0, atol=0)
-
-
-def test_distributed_data_parallel_gives_the_same(tmp_path):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        alone = block().train()
-        wrapped = DistributedDataParallel(copy.deepcopy(alone))
-        x = torch.randn(2, 8, 11, 7)
-        for module in (alone, wrapped):
-            torch.manual_seed(7)
-            y, loss = module(x)
-            (y.sin().sum() + loss).backward()
-        gradients = [[parameter.grad for parameter in module.parameters()] for module in (alone, wrapped)]
-        assert_close(gradients[1], gradients[0], rtol=0, atol=0)
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("make", [attention, block])
