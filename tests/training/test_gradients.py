@@ -29,7 +29,8 @@ def gradient_of(tmp_path_factory):
         split = ["--accumulate", str(parts)]
         subprocess.run(
             [sys.executable, *(launch if processes > 1 else []), PROGRAM, target, *where, *SETTINGS, *split, *more],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}, check=True, capture_output=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+            check=True, capture_output=True, timeout=600,
         )  # fmt: skip
         return torch.load(target, weights_only=True)
 

@@ -49,7 +49,7 @@ def command(photos, cache):
 
 
 def run(arguments, **options):
-    return subprocess.run(arguments, capture_output=True, text=True, check=False, **options)
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=600, **options)
 
 
 @pytest.fixture(scope="module")
