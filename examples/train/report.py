@@ -13,7 +13,7 @@ from cclnn._files import write_atomically
 
 
 class Report:
-    """Of the first process; the others have a `silent` one. Lines after the step resumed from are dropped."""
+    """Of the first process; the others have a `silent` one. Half lines, and those after the step resumed from, go."""
 
     def __init__(self, out: Path, *, step: int, steps: int, silent: bool) -> None:
         self.silent = silent
@@ -24,9 +24,9 @@ class Report:
             return
         log = out / "log.jsonl"
         lines = log.read_text().splitlines() if log.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        kept = [line for line in lines if _is_whole(line) and json.loads(line)["step"] <= step]
         write_atomically(log, lambda path: path.write_text("".join(line + "\n" for line in kept)))
-        self._log = log.open("a", buffering=1)  # a line at a time, so that a kill leaves no half line
+        self._log = log.open("a", buffering=1)  # a line at a time
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
 
     def count(self, step: int, images: int, values: dict[str, float], *, now: bool, lr: float) -> None:
@@ -68,3 +68,12 @@ class Report:
         if not self.silent:
             self._log.close()
             self._board.close()
+
+
+def _is_whole(line: str) -> bool:
+    """A power cut or a full disk leaves half a line."""
+    try:
+        json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    return True
