@@ -1,11 +1,14 @@
 """Put a finished training run into the package: fp16 weights, checksum, and PSNR/SSIM measured on the stored file.
 
 python benchmarks/publish_weights.py RUN --name cclnn-t-x2 --recipe "..." --set5 Set5 --b100 B100
+python benchmarks/publish_weights.py RUN --name cclnn-l-x2 --model cclnn-l --into weights --recipe "..." ...
 
 RUN is the --out folder of examples/train/train.py. The moving-average weights of its last.pt are stored, with the
 steps, time, hardware, commit and seed that it tells; the numbers are those that `cclnn evaluate` gives for the file as
 a user loads it, in float32 on the CPU: LR from files where they lie beside the HR images and by `imresize` otherwise,
 PSNR and SSIM on Y with `scale` pixels shaved, mean over the images.
+
+What is too large for the package goes --into a folder of the repository: cclnn.load("weights/cclnn-l-x2").
 """
 
 import argparse
@@ -22,12 +25,12 @@ from cclnn.evaluation import evaluate
 from cclnn.evaluation.complexity import count_parameters
 from cclnn.hub import checkpoint
 
-WEIGHTS = Path(cclnn.__file__).parent / "weights"
-MANIFEST = WEIGHTS / "manifest.json"
+PACKAGE = Path(cclnn.__file__).parent / "weights"
+MANIFEST = PACKAGE / "manifest.json"
 DATA = "545 photographs (170 landscapes, objects, cities; 340 facades; 35 of CQ100), 8 of them held out"
 LICENCE = "CC0, public domain, CC BY, BSD, Unsplash, Pexels"
 WITHOUT_WEIGHTS = {"n_hashes", "chunk_size"}  # of the attention; a run may have had others than the model published
-LIMIT = 2_500_000  # bytes in the wheel
+LIMIT = 2_500_000  # bytes in the package
 ROUNDING = 0.005  # dB that storing them as fp16 may cost
 
 
@@ -36,6 +39,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--name", required=True)
     parser.add_argument("--model", default="cclnn-t")
+    parser.add_argument("--into", type=Path, help="a folder of the repository; by default the package")
     parser.add_argument("--recipe", required=True, help="the command that trained, without paths")
     parser.add_argument("--continues", action="store_true", help="the run started from the published weights NAME")
     parser.add_argument("--data", default=DATA, help="what the weights were trained on")
@@ -52,10 +56,11 @@ def main() -> None:
     tensors = {name.removeprefix(prefix): x for name, x in state["ema"].items() if name.startswith(prefix)}
     checkpoint.load_strictly(model, tensors, str(args.run))
 
-    path = WEIGHTS / f"{args.name}.safetensors"
+    path = (args.into or PACKAGE) / f"{args.name}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.write_file(model, path, dtype=torch.float16)
     size = path.stat().st_size
-    assert size <= LIMIT, f"{path} has {size} bytes, {LIMIT} are allowed"
+    assert args.into or size <= LIMIT, f"{path} has {size} bytes, {LIMIT} are allowed in the package"
 
     stored = checkpoint.read_file(path)
     folders = {folder.name: folder for folder in (args.set5, args.b100)}
@@ -71,7 +76,7 @@ def main() -> None:
     assert rounding < ROUNDING, f"storing the weights as fp16 costs {rounding:.4f} dB"
     manifest = json.loads(MANIFEST.read_text())
     entry = {
-        "file": path.name,
+        **({"path": path.as_posix(), "bytes": size} if args.into else {"file": path.name}),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "model": args.model,
         "config": model.config,

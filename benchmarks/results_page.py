@@ -22,7 +22,7 @@ from cclnn._files import write_atomically
 from cclnn.attribution import attended_pixels, channel_weights, local_attribution_map
 from cclnn.evaluation import Evaluation, bicubic, evaluate, figures, find_dataset, tables
 from cclnn.evaluation.datasets import Pair
-from cclnn.hub.pretrained import manifest
+from cclnn.hub.pretrained import list_pretrained, manifest
 from cclnn.metrics import psnr
 from cclnn.ops import rgb_to_y
 
@@ -72,7 +72,7 @@ def main() -> None:
 
 def models(scale: int) -> list[str]:
     """Bicubic and every published model of a scale."""
-    return ["bicubic", *(name for name, entry in sorted(manifest().items()) if entry["config"]["scale"] == scale)]
+    return ["bicubic", *(name for name in list_pretrained() if manifest()[name]["config"]["scale"] == scale)]
 
 
 def measure(scale: int, folders: list[Path]) -> None:

@@ -72,7 +72,7 @@ def test_every_entry_of_the_manifest_is_complete():
         assert re.fullmatch(r"[a-z0-9-]+-x[2348]", name)
         assert re.fullmatch("[0-9a-f]{64}", entry["sha256"])
         assert entry["model"] in cclnn.list_models()
-        assert "file" in entry or "hub" in entry
+        assert entry.keys() & {"file", "hub", "path"}
         if "hub" in entry:
             assert re.fullmatch(r"[\w.-]+/[\w.-]+", entry["hub"]["repo"])
             assert re.fullmatch("[0-9a-f]{40}", entry["hub"]["revision"])
@@ -85,6 +85,15 @@ def test_a_published_model_that_is_neither_bundled_nor_on_the_hub_is_told(monkey
     monkeypatch.setattr(module, "manifest", lambda: {"cclnn-t-x2": entry})
     with pytest.raises(FileNotFoundError, match="the weights of 'cclnn-t-x2' are not in this installation"):
         cclnn.load("cclnn-t-x2")
+
+
+def test_weights_that_only_the_repository_holds_are_listed_and_say_where_they_are(monkeypatch):
+    entry = {**module.manifest()["cclnn-t-x2"], "path": "weights/cclnn-l-x2.safetensors"}
+    del entry["file"]
+    monkeypatch.setattr(module, "manifest", lambda: {"cclnn-l-x2": entry})
+    assert cclnn.list_pretrained() == []
+    with pytest.raises(FileNotFoundError, match=r"in a checkout of cclnn, load 'weights/cclnn-l-x2\.safetensors'"):
+        cclnn.load("cclnn-l-x2")
 
 
 def test_device_and_dtype(device):

@@ -21,8 +21,8 @@ COMPUTED = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def list_pretrained() -> list[str]:
-    """Published names that `load` knows, sorted."""
-    return sorted(manifest())
+    """Published names that `load` knows, sorted: bundled, or pinned to a repository of the Hub."""
+    return sorted(name for name, entry in manifest().items() if "file" in entry or "hub" in entry)
 
 
 def load(
@@ -73,14 +73,14 @@ def load(
 
 @cache
 def manifest() -> dict[str, Any]:
-    """Published name -> file or repository, sha256, configuration, training and measured quality."""
+    """Published name -> "file" of the package, "hub" or "path" in a checkout; sha256, config, training, measured."""
     entries: dict[str, Any] = json.loads(resources.files("cclnn.weights").joinpath("manifest.json").read_text())
     return entries
 
 
 def published_facts(name: str) -> dict[str, Any]:
     """What the manifest says of a published model, for `save_pretrained(card=...)`: licence, training, quality."""
-    check_choice("name", name, list_pretrained())
+    check_choice("name", name, sorted(manifest()))
     entry = manifest()[name]
     facts = {"name": name, "source": name, "license": entry.get("license", LICENSE)}
     return {**facts, "training": entry["training"], "measured": entry["measured"]}
@@ -101,6 +101,10 @@ def _load_published(name: str, access: download.Access) -> SRModel:
                     f"{entry['sha256']}. Reinstall cclnn."
                 )
             return checkpoint.read_file(path, config=described)
+    if "path" in entry:
+        raise FileNotFoundError(
+            f"the weights of {name!r} are too large for the package: in a checkout of cclnn, load {entry['path']!r}."
+        )
     if "hub" not in entry:
         raise FileNotFoundError(f"the weights of {name!r} are not in this installation. Reinstall cclnn.")
     repository, commit, digest = download.pins(entry)
