@@ -62,12 +62,12 @@ def main() -> None:
 
 
 def train(photos: str, folder: Path, model: str, arguments: list[str], seed: int) -> None:
-    if not (folder / "model.safetensors").exists():
-        recipe = [part for name, value in RECIPE.items() for part in (f"--{name}", str(value))]
-        where = ["--data", photos, "--out", str(folder), "--seed", str(seed)]
-        subprocess.run(
-            [sys.executable, str(TRAIN), *where, "--model", model, "--arguments", *arguments, *recipe], check=True
-        )
+    """Train, go on, or, where all steps are made, only validate; a folder of another recipe is refused."""
+    recipe = [part for name, value in RECIPE.items() for part in (f"--{name}", str(value))]
+    where = ["--data", photos, "--out", str(folder), "--seed", str(seed)]
+    subprocess.run(
+        [sys.executable, str(TRAIN), *where, "--model", model, "--arguments", *arguments, *recipe], check=True
+    )
 
 
 def measure(folder: Path, name: str, set5: Path, b100: Path) -> dict[str, Any]:

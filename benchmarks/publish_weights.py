@@ -3,10 +3,10 @@
 python benchmarks/publish_weights.py RUN --name cclnn-t-x2 --recipe "..." --set5 Set5 --b100 B100
 python benchmarks/publish_weights.py RUN --name cclnn-l-x2 --model cclnn-l --into weights --recipe "..." ...
 
-RUN is the --out folder of examples/train/train.py. The moving-average weights of its last.pt are stored, with the
-steps, time, hardware, commit and seed that it tells; the numbers are those that `cclnn evaluate` gives for the file as
-a user loads it, in float32 on the CPU: LR from files where they lie beside the HR images and by `imresize` otherwise,
-PSNR and SSIM on Y with `scale` pixels shaved, mean over the images.
+RUN is the --out folder of examples/train/train.py. The weights of its last.pt are stored (their average, where the run
+kept one), with the steps, time, hardware, commit and seed that it tells; the numbers are those that `cclnn evaluate`
+gives for the file as a user loads it, in float32 on the CPU: LR from files where they lie beside the HR images and by
+`imresize` otherwise, PSNR and SSIM on Y with `scale` pixels shaved, mean over the images.
 
 What is too large for the package goes --into a folder of the repository: cclnn.load("weights/cclnn-l-x2").
 """
@@ -14,7 +14,9 @@ What is too large for the package goes --into a folder of the repository: cclnn.
 import argparse
 import hashlib
 import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from golden_output import golden_output
@@ -52,17 +54,14 @@ def main() -> None:
     model = cclnn.create_model(args.model, scale=state["config"]["scale"])
     others = {name: value for name, value in state["config"].items() if value != model.config[name]}
     assert others.keys() <= WITHOUT_WEIGHTS, f"{args.run} is not a run of {args.model}: {others}"
-    prefix = "module."
-    tensors = {name.removeprefix(prefix): x for name, x in state["ema"].items() if name.startswith(prefix)}
-    checkpoint.load_strictly(model, tensors, str(args.run))
+    checkpoint.load_strictly(model, weights(state), str(args.run))
 
     path = (args.into or PACKAGE) / f"{args.name}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_file(model, path, dtype=torch.float16)
-    size = path.stat().st_size
-    assert args.into or size <= LIMIT, f"{path} has {size} bytes, {LIMIT} are allowed in the package"
-
-    stored = checkpoint.read_file(path)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.write_file(model, Path(folder) / path.name, dtype=torch.float16)
+        content = (Path(folder) / path.name).read_bytes()
+        stored = checkpoint.read_file(Path(folder) / path.name)
+    assert args.into or len(content) <= LIMIT, f"{len(content)} bytes, {LIMIT} are allowed in the package"
     folders = {folder.name: folder for folder in (args.set5, args.b100)}
     assert [*folders] == ["Set5", "B100"], f"the folders must be called Set5 and B100, not {', '.join(folders)}"
     both = {args.name: stored, "unrounded": model.eval()}
@@ -76,8 +75,8 @@ def main() -> None:
     assert rounding < ROUNDING, f"storing the weights as fp16 costs {rounding:.4f} dB"
     manifest = json.loads(MANIFEST.read_text())
     entry = {
-        **({"path": path.as_posix(), "bytes": size} if args.into else {"file": path.name}),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        **({"path": path.as_posix(), "bytes": len(content)} if args.into else {"file": path.name}),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "model": args.model,
         "config": model.config,
         "parameters": count_parameters(model),
@@ -98,8 +97,18 @@ def main() -> None:
         "golden": golden_output(stored),
     }
     text = json.dumps(dict(sorted({**manifest, args.name: entry}.items())), indent=2) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))  # last: all checks have passed
     write_atomically(MANIFEST, lambda temporary: temporary.write_text(text))
     print(json.dumps(entry, indent=2))
+
+
+def weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The averaged ones of a checkpoint, or the only ones of a run without an average."""
+    if state["ema"] is None:
+        return dict(state["model"])
+    prefix = "module."
+    return {name.removeprefix(prefix): x for name, x in state["ema"].items() if name.startswith(prefix)}
 
 
 if __name__ == "__main__":

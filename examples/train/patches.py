@@ -1,10 +1,12 @@
 """Pictures -> batches of (LR, HR) patches. Sample number k of a run is the same whoever cuts it, and whenever."""
 
+import hashlib
 import signal
 from bisect import bisect
 from collections.abc import Iterator
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +46,11 @@ class Patches(Dataset[Sample]):
         self.chosen = chosen
         areas = list(accumulate(hr.shapes[i][0] * hr.shapes[i][1] for i in chosen))
         self.shares = [area / areas[-1] for area in areas]
+
+    def fingerprint(self) -> str:
+        """Of the pictures' names and sizes: a run goes on with the same patches only if it is the same."""
+        facts = [(Path(self.hr.names[i]).name, *self.hr.shapes[i]) for i in self.chosen]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def __getitem__(self, k: int) -> Sample:
         rng = np.random.default_rng((self.seed, k))

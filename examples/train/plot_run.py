@@ -18,8 +18,15 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, or their log.jsonl")
     parser.add_argument("-o", "--out", type=Path, default=Path("curves.svg"), help="file, in a format of matplotlib's")
     args = parser.parse_args()
-    draw({path.stem if path.is_file() else path.name: read(path) for path in args.runs}, args.out)
+    draw({label: read(path) for label, path in labels(args.runs).items()}, args.out)
     print(f"wrote {args.out}")
+
+
+def labels(runs: list[Path]) -> dict[str, Path]:
+    """A name for each run: its folder's, or its log's if not called log.jsonl; the path where two would be the same."""
+    folders = [path.resolve().parent if path.name == "log.jsonl" else path for path in runs]
+    names = [path.stem if path.is_file() else path.resolve().name for path in folders]
+    return {name if names.count(name) == 1 else str(path): path for name, path in zip(names, runs, strict=True)}
 
 
 def read(run: Path) -> list[dict[str, float]]:

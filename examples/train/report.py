@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,13 @@ class Report:
             means = {name: value / self._steps for name, value in self._sums.items()}
             self.scalars(step, **means, lr=lr, images_per_second=speed)
             self._sums, self._steps, self._images, self._since = {}, 0, 0, time.monotonic()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Time that is not training's, and not counted in its speed."""
+        start = time.monotonic()
+        yield
+        self._since += time.monotonic() - start
 
     def scalars(self, step: int, **values: float) -> None:
         """Into the log, TensorBoard and the bar."""

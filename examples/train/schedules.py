@@ -10,8 +10,12 @@ Schedule = Callable[[int], float]
 
 
 def schedule(settings: Settings) -> Schedule:
-    """Step -> factor: linear growth over the first --warmup steps, then the schedule over what remains."""
-    after = settings.steps - settings.warmup
+    """Step -> factor: linear growth over the first --warmup steps, then the schedule over what remains.
+
+    One-cycle grows at its beginning by itself, and is not given another warm-up.
+    """
+    warmup = 0 if settings.schedule == "one-cycle" else settings.warmup
+    after = settings.steps - warmup
     shape: Schedule = {
         "steps": partial(halving, every=settings.decay_every),
         "cosine": partial(cosine, steps=after),
@@ -19,7 +23,7 @@ def schedule(settings: Settings) -> Schedule:
     }[settings.schedule]
 
     def factor(step: int) -> float:
-        return step / settings.warmup if step <= settings.warmup else shape(step - settings.warmup)
+        return step / warmup if step <= warmup else shape(step - warmup)
 
     return factor
 

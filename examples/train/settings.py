@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ class Settings:
     # On what
     data: tuple[str, ...] = setting((), "folders of images, searched recursively, or roots of DIV2K, Flickr2K, BSD")
     validation_data: tuple[str, ...] = setting((), "folders to measure PSNR on; none: hold out some of --data")
-    validation: int = setting(8, "images of --data held out where there is no --validation-data")
+    validation: int = setting(8, "images of --data held out, a tenth at most, where there is no --validation-data")
     validation_crop: int = setting(384, "largest side of what is validated of an image, HR pixels; 0: all of it")
     lr_from: str = setting(
         "patch", "reduce the HR patch (paper), or cut from a reduced image (EDSR)", ("patch", "image")
@@ -53,7 +54,7 @@ class Settings:
     lr: float = setting(1e-3, "highest learning rate of Adam (paper: 1e-4)")
     schedule: str = setting("cosine", "of the learning rate, see schedules.py", ("steps", "cosine", "one-cycle"))
     decay_every: int = setting(200_000, "steps until the learning rate halves, for --schedule steps")
-    warmup: int = setting(250, "steps of linear growth before the schedule")
+    warmup: int = setting(250, "steps of linear growth before the schedule (one-cycle has its own)")
     contrastive_weight: float = setting(4e-3, "lambda, the weight of the blocks' loss (Eq. 6)")
     contrastive_after: int = setting(1500, "steps on L1 alone (paper: 15 % of them)")
     clip: float = setting(1.0, "largest norm of the gradient; 0: any")
@@ -75,7 +76,6 @@ class Settings:
 LISTS = {name for name, kind in get_type_hints(Settings).items() if kind == tuple[str, ...]}
 MAY_CHANGE = {  # between a run and its resumption; the rest decides what the weights become
     "steps", "out", "cache", "workers", "compile", "cpu", "explosion", "validate_every", "save_every", "log_every",
-    "validation_data", "validation_crop",
 }  # fmt: skip
 
 
@@ -127,6 +127,8 @@ def read_preset(source: str) -> dict[str, Any]:
         wanted = list if name in LISTS else types[name]
         if type(value) is not wanted and not (wanted is float and type(value) is int):
             raise ValueError(f"--preset {path}: {name.replace('_', '-')} must be {wanted.__name__}, got {value!r}")
+        if isinstance(value, list) and not all(isinstance(part, str) for part in value):
+            raise ValueError(f"--preset {path}: {name.replace('_', '-')} must hold strings, got {value!r}")
     return values
 
 
@@ -142,6 +144,8 @@ def check(settings: Settings) -> None:
         least = LEAST.get(entry.name)
         if least is not None and not value >= least:
             raise ValueError(f"--{flag} must be at least {least}, got {value}")
+    if 0 < settings.validation_crop < (least := least_validated(settings.scale)):
+        raise ValueError(f"--validation-crop must be 0 or at least {least}, got {settings.validation_crop}")
     if not settings.ema < 1:
         raise ValueError(f"--ema must be below 1, got {settings.ema}")
     if settings.batch % settings.accumulate:
@@ -154,6 +158,11 @@ LEAST = {
     "accumulate": 1, "lr": 0, "decay_every": 1, "warmup": 0, "contrastive_weight": 0, "contrastive_after": 0,
     "clip": 0, "ema": 0, "explosion": 1, "seed": 0, "validate_every": 1, "save_every": 1, "log_every": 1,
 }  # fmt: skip
+
+
+def least_validated(scale: int) -> int:
+    """HR pixels per side that SSIM's window of 11 needs once `scale` of them are shaved on each side."""
+    return (math.ceil(11 / scale) + 2) * scale
 
 
 def model_arguments(settings: Settings) -> dict[str, Any]:
@@ -172,9 +181,12 @@ def model_arguments(settings: Settings) -> dict[str, Any]:
 
 def to_toml(settings: Settings) -> str:
     """The settings as a file that --preset takes. JSON's strings, numbers, booleans and lists are TOML's, too."""
+
+    def text(value: Any) -> str:
+        return "inf" if value == math.inf else json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
     return "".join(
-        f"{name.replace('_', '-')} = {json.dumps(value, ensure_ascii=False)}\n"
-        for name, value in dataclasses.asdict(settings).items()
+        f"{name.replace('_', '-')} = {text(value)}\n" for name, value in dataclasses.asdict(settings).items()
     )
 
 

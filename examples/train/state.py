@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ import cclnn
 from cclnn._files import write_atomically
 from cclnn.models import SRModel
 
+HALF_A_FILE = (EOFError, RuntimeError, UnpicklingError, LookupError)  # what torch.load raises for one
+
 
 @dataclass
 class Progress:
@@ -29,11 +32,13 @@ class Progress:
     step:    steps done, which is the position in the data, too
     seconds: of training, validation included, over all resumptions
     best:    validation's highest PSNR so far, and the step that it belongs to
+    usual:   running mean of the loss, and over how many steps
     """
 
     step: int = 0
     seconds: float = 0.0
     best: tuple[float, int] | None = None
+    usual: tuple[float, int] = (0.0, 0)
 
 
 @dataclass
@@ -45,7 +50,9 @@ class Run:
     optimizer: Optimizer
     settings: Settings
     scaler: Any = None  # of fp16's gradients
+    data: str = ""  # fingerprint of the training images
     progress: Progress = field(default_factory=Progress)
+    made_with: dict[str, str] = field(default_factory=lambda: made_with())
 
     @property
     def averaged(self) -> SRModel:
@@ -78,16 +85,15 @@ def save(path: Path, run: Run) -> None:
     Exits with a message if that fails, because the disk is full for example.
     """
     state = {
-        "step": run.progress.step,
-        "seconds": run.progress.seconds,
-        "best": run.progress.best,
+        **dataclasses.asdict(run.progress),
         "config": run.model.config,
         "model": run.model.state_dict(),
         "ema": run.ema.state_dict() if run.ema is not None else None,
         "optimizer": run.optimizer.state_dict(),
         "scaler": run.scaler.state_dict() if run.scaler is not None else None,
         "settings": dataclasses.asdict(run.settings),
-        "made_with": made_with(),
+        "data": run.data,
+        "made_with": run.made_with,
     }
     try:
         write_atomically(path, lambda temporary: torch.save(state, temporary))
@@ -97,40 +103,63 @@ def save(path: Path, run: Run) -> None:
 
 
 def restore(path: Path, run: Run) -> None:
-    """Go on from a checkpoint, if there is one. Exits where the settings do not go with it."""
+    """Go on from a checkpoint, if there is one. Exits where it is damaged, or of other settings or images."""
     if not path.exists():
         return
-    state = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except HALF_A_FILE:
+        sys.exit(f"{path} cannot be read: it is no whole checkpoint; move it away, and the run starts anew")
+    if "data" not in state:
+        sys.exit(f"{path} is of an earlier version of train.py; give this run another --out")
     if changed := differences(run.settings, state["settings"]):
         sys.exit(f"{path} is of a run with other settings: {', '.join(changed)}; give it another --out")
+    if run.data != state["data"]:
+        sys.exit(f"{path} is of a run on other images: one was added, removed or changed; give it another --out")
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     if run.ema is not None:
         run.ema.load_state_dict(state["ema"])
     if run.scaler is not None and state["scaler"] is not None:
         run.scaler.load_state_dict(state["scaler"])
-    run.progress = Progress(state["step"], state["seconds"], state["best"] and tuple(state["best"]))
+    run.progress = Progress(**{entry.name: state[entry.name] for entry in dataclasses.fields(Progress)})
 
 
 @torch.no_grad()
 def start_from(source: str, model: SRModel) -> list[str]:
-    """Copy the weights of another network where name and shape agree (the trunk, when the scales differ).
+    """Copy the weights of another network of the class, the trunk alone if its scale is another.
 
     Returns:
-        A line for each tensor that keeps its random values, saying why.
+        A line for each tensor that keeps its random values, or of the other network is not used, saying why.
     """
-    trained, own = cclnn.load(source).state_dict(), model.state_dict()
-    fitting = {name: own[name].shape == tensor.shape for name, tensor in trained.items() if name in own}
-    if not any(fitting.values()):
+    try:
+        other = cclnn.load(source)
+    except (ValueError, OSError) as error:
+        sys.exit(f"--init-from: {error}")
+    if type(other) is not type(model):
+        sys.exit(f"--init-from {source}: it is of class {type(other).__name__}, not {type(model).__name__}")
+    trained, own = other.state_dict(), model.state_dict()
+    reasons = {name: _why_not(name, tensor, trained, other.scale == model.scale) for name, tensor in own.items()}
+    learned = {name for name, weight in model.named_parameters() if weight.requires_grad and weight.ndim > 1}
+    if all(reasons[name] for name in learned):
         sys.exit(f"--init-from {source}: nothing in it fits {type(model).__name__} with {model.config}")
-    lines = []
     for name, tensor in own.items():
-        if fitting.get(name):
+        if not reasons[name]:
             tensor.copy_(trained[name])
-        else:
-            found = f"it has shape {tuple(trained[name].shape)} there" if name in fitting else "it is not there"
-            lines.append(f"not started from {source}: {name} {tuple(tensor.shape)}, {found}")
-    return lines
+    return [
+        *(f"not started from {source}: {name} {tuple(own[name].shape)}, {why}" for name, why in reasons.items() if why),
+        *(f"not used of {source}: {name}, there is no such tensor here" for name in trained if name not in own),
+    ]
+
+
+def _why_not(name: str, tensor: Tensor, trained: dict[str, Tensor], same_scale: bool) -> str | None:
+    if name not in trained:
+        return "it is not there"
+    if trained[name].shape != tensor.shape:
+        return f"it has shape {tuple(trained[name].shape)} there"
+    if name.startswith("tail.") and not same_scale:
+        return "the scale is another"
+    return None
 
 
 def made_with() -> dict[str, str]:

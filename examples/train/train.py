@@ -10,13 +10,17 @@ and its hashing depend on --seed and the step's number alone: a run that was sto
 the same command ends with the same weights, and so (but for rounding) does one on another number of processes.
 """
 
+import dataclasses
+import inspect
 import math
+import os
 import random
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -39,21 +43,30 @@ from cclnn.evaluation import find_dataset
 from cclnn.evaluation.datasets import Pair as DatasetPair
 from cclnn.losses import CCLNNLoss
 from cclnn.metrics import psnr, ssim
-from cclnn.models import CCLNN, SRModel, create_model
+from cclnn.models import SRModel, create_model
 from cclnn.ops import imresize
-from cclnn.precision import autocast, choose_dtype, keep_freed_memory, lay_out
+from cclnn.precision import DTYPES, autocast, choose_dtype, keep_freed_memory, lay_out
 
 Pair = tuple[Tensor, Tensor]  # LR and HR, (b, 3, h, w) in [0, 1]
 Validation = list[Callable[[], Pair]]  # an image each
 MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 SETTLED = 100  # steps after which the loss's running mean says what is normal
+OVERFLOWS = 30  # steps in a row that fp16's scaler may leave out: it halves the scale each time
+SAME_REQUEST = 10  # seconds in which signals are one: a launcher passes on what its processes were sent, too
+DECODING = timedelta(hours=2)  # that the other processes wait for the first to decode the images
 
 
 def main() -> None:
     settings = configuration.parse()
     keep_freed_memory()
-    dtype = choose_dtype(settings.precision, PartialState(cpu=settings.cpu).device)  # type: ignore[arg-type]
-    accelerator = Accelerator(mixed_precision=MIXED_PRECISION[dtype], cpu=settings.cpu)
+    cpu = settings.cpu or not torch.accelerator.is_available()
+    dtype = choose_dtype(settings.precision, PartialState(cpu=cpu, timeout=DECODING).device)  # type: ignore[arg-type]
+    settings = dataclasses.replace(settings, precision=NAMES[dtype])
+    accelerator = Accelerator(mixed_precision=MIXED_PRECISION[dtype], cpu=cpu)
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != started:
+        sys.exit(f"{started} processes were started, but accelerate makes {accelerator.num_processes} of them one run")
     if settings.batch % (accelerator.num_processes * settings.accumulate):
         sys.exit(
             f"--batch {settings.batch} does not divide among {accelerator.num_processes} processes with "
@@ -64,7 +77,9 @@ def main() -> None:
     training, validation = read_data(settings, accelerator)
 
     run = build(settings, accelerator)
+    run.data = training.fingerprint()
     state.restore(out / "last.pt", run)
+    agree_on_start(run, accelerator)
     if accelerator.is_main_process:
         write_atomically(out / "settings.toml", lambda path: path.write_text(configuration.to_toml(settings)))
     report = Report(out, step=run.progress.step, steps=settings.steps, silent=not accelerator.is_main_process)
@@ -72,8 +87,9 @@ def main() -> None:
         f"{len(training.chosen)} training images, {len(validation)} for validation; "
         f"{accelerator.num_processes} x {accelerator.device}, {dtype}"
     )
-    train(run, training, validation, report, accelerator, dtype)
-    scores = validate(run.averaged, validation, report, settings.steps, accelerator, dtype)
+    scores = train(run, training, validation, report, accelerator, dtype)
+    if scores is None:  # all steps were made before
+        scores = validate(run.averaged, validation, report, settings.steps, accelerator, dtype)
     if accelerator.is_main_process:
         run.averaged.save_pretrained(out)
     summarise(run, scores, report)
@@ -103,8 +119,11 @@ def train(
     report: Report,
     accelerator: Accelerator,
     dtype: torch.dtype,
-) -> None:
-    """All steps that are left. Exits when asked to stop, or where the loss explodes."""
+) -> tuple[float, float] | None:
+    """All steps that are left, and the scores after the last. Exits when asked to stop, or where the loss explodes.
+
+    The state after a step is saved in the course of the next, once its loss has shown that the weights are sound.
+    """
     settings, progress, last = run.settings, run.progress, Path(run.settings.out) / "last.pt"
     factor = schedule(settings)
     numbers = patches.sample_numbers(
@@ -117,8 +136,8 @@ def train(
     network, optimizer = accelerator.prepare(run.model, run.optimizer)
     objective = CCLNNLoss(weight=settings.contrastive_weight, warmup=settings.contrastive_after)
 
-    stop, watch = StopRequest(), Watch(settings.explosion)
-    clock = time.monotonic()
+    stop, watch = StopRequest(), Watch(settings.explosion, *progress.usual)
+    scores, saved, clock = None, progress.step, time.monotonic()
     for step in range(progress.step + 1, settings.steps + 1):
         rate = settings.lr * factor(step)
         for group in run.optimizer.param_groups:
@@ -129,6 +148,14 @@ def train(
         losses, stopping = agree(mine, stop.requested, accelerator)
         if trouble := watch.trouble(losses["loss"], norm, norms_may_overflow=run.scaler is not None):
             sys.exit(f"{trouble} at step {step}; {last_good(last)}")
+        due = progress.step > saved and progress.step % settings.save_every == 0
+        if (due or stopping) and accelerator.is_main_process:
+            state.save(last, run)
+        if stopping:
+            accelerator.wait_for_everyone()  # a launcher ends the others as soon as one has ended
+            report.close()
+            sys.exit(f"stopped after step {progress.step}; the same command goes on from there")
+        progress.usual = watch.mean, watch.count
         optimizer.step()
         optimizer.zero_grad()
         if run.ema is not None:
@@ -140,15 +167,16 @@ def train(
         told = ends or step % settings.log_every == 0
         report.count(step, settings.batch, losses | {"gradient": norm}, lr=rate, now=told)
         if ends or step % settings.validate_every == 0:
-            scores = validate(run.averaged, validation, report, step, accelerator, dtype)
+            with report.aside():
+                scores = validate(run.averaged, validation, report, step, accelerator, dtype)
+            if not math.isfinite(scores[0]):
+                sys.exit(f"the network's output became {scores[0]} at step {step}; {last_good(last)}")
             report.scalars(step, psnr=scores[0], ssim=scores[1])
             report.say(f"step {step}  {scores[0]:.3f} dB  SSIM {scores[1]:.4f}")
             keep_best(run, scores, accelerator)
-        if (ends or stopping or step % settings.save_every == 0) and accelerator.is_main_process:
+        if ends and accelerator.is_main_process:
             state.save(last, run)
-        if stopping and not ends:
-            report.close()
-            sys.exit(f"stopped after step {step}; the same command goes on from there")
+    return scores
 
 
 def backward(
@@ -162,12 +190,13 @@ def backward(
     """Add up the gradient of the mean loss over the parts of this process's share; the loss and its terms, detached."""
     total: dict[str, Tensor] = {}
     of = run.settings.accumulate
+    has_loss = "return_loss" in inspect.signature(run.model.forward).parameters
     for number, (lr, hr) in enumerate(parts, 1):
         lr = lr.to(accelerator.device, non_blocking=True, memory_format=torch.channels_last)
         hr = hr.to(accelerator.device, non_blocking=True)
         with accelerator.no_sync(network) if number < of else nullcontext():
             state.reseed(run.settings.seed, step)  # after the loader, which draws a number of its own
-            if isinstance(run.model, CCLNN):
+            if has_loss:
                 sr, block_loss = network(lr, return_loss=True)
             else:
                 sr, block_loss = network(lr), lr.new_zeros(())
@@ -185,18 +214,28 @@ def agree(mine: dict[str, Tensor], stop: bool, accelerator: Accelerator) -> tupl
     return dict(zip(mine, means, strict=True)), stops > 0
 
 
-class Watch:
-    """Sees a training run go wrong before its weights do."""
+def agree_on_start(run: state.Run, accelerator: Accelerator) -> None:
+    """Exit unless all processes go on from the same step."""
+    steps = accelerator.gather(torch.tensor([run.progress.step], device=accelerator.device)).tolist()
+    if len({*steps}) > 1:
+        found = ", ".join(map(str, steps))
+        sys.exit(f"the processes found checkpoints of steps {found}: --out must be one folder that all machines share")
 
-    def __init__(self, explosion: float) -> None:
+
+class Watch:
+    """Sees a training run go wrong before its weights do. `mean` and `count` are of the losses so far."""
+
+    def __init__(self, explosion: float, mean: float = 0.0, count: int = 0) -> None:
         self.explosion = explosion
-        self.mean, self.count = 0.0, 0
+        self.mean, self.count = mean, count
+        self.overflows = 0
 
     def trouble(self, loss: float, norm: float, *, norms_may_overflow: bool) -> str | None:
         """What is wrong with a step that is about to be made; None if nothing is."""
         if not math.isfinite(loss):
             return f"the loss became {loss}"
-        if not math.isfinite(norm) and not norms_may_overflow:  # in fp16 the scaler leaves such a step out
+        self.overflows = 0 if math.isfinite(norm) else self.overflows + 1
+        if self.overflows > (OVERFLOWS if norms_may_overflow else 0):  # in fp16 the scaler leaves such a step out
             return f"the norm of the gradient became {norm}"
         if self.count >= SETTLED and loss > self.explosion * self.mean:
             return f"the loss became {loss:.4g}, {loss / self.mean:.1f} times its running mean"
@@ -215,30 +254,50 @@ def last_good(path: Path) -> str:
 def read_data(settings: Settings, accelerator: Accelerator) -> tuple[patches.Patches, Validation]:
     """Patches to train on, and what to validate on, decoded by the first process."""
     cache = Path(settings.cache) if settings.cache else pictures.default_cache()
-    lr, least = None, settings.patch * settings.scale
+    lr, least = None, max(settings.patch * settings.scale, configuration.least_validated(settings.scale))
     with accelerator.main_process_first():
         paths = pictures.find(settings.data)
         if settings.lr_from == "image":
-            lr = pictures.decode(paths, cache, scale=settings.scale, least=least)
+            lr = pictures.decode(paths, cache, scale=settings.scale, least=math.ceil(least / settings.scale))
             paths = [Path(name) for name in lr.names]
         hr = pictures.decode(paths, cache, least=least)
     chosen = list(range(len(hr)))
     if settings.validation_data:
-        validation: Validation = [
-            partial(middle_of_pair, pair, settings.scale, settings.validation_crop)
-            for folder in settings.validation_data
-            for pair in find_dataset(folder, scale=settings.scale).pairs
-        ]
+        validation = read_validation(settings, accelerator)
     else:
         if len(hr) < 2:
             sys.exit("one image cannot be both trained on and held out; give more, or --validation-data")
-        held_out = sorted(random.Random(0).sample(chosen, k=min(settings.validation, len(hr) - 1)))
+        most = max(1, len(hr) // 10)
+        held_out = sorted(random.Random(0).sample(chosen, k=min(settings.validation, most)))
         chosen = [i for i in chosen if i not in held_out]
         validation = [partial(middle_of_picture, hr, i, settings.scale, settings.validation_crop) for i in held_out]
     training = patches.Patches(
         hr, lr, chosen, side=settings.patch, scale=settings.scale, candidates=settings.candidates, seed=settings.seed
     )
     return training, validation
+
+
+def read_validation(settings: Settings, accelerator: Accelerator) -> Validation:
+    """The usable images of --validation-data: one that cannot be read is named now, not in hours."""
+    validation: Validation = []
+    for folder in settings.validation_data:
+        try:
+            pairs = find_dataset(folder, scale=settings.scale).pairs
+        except (ValueError, OSError) as error:
+            sys.exit(f"--validation-data: {error}")
+        for pair in pairs:
+            image = partial(middle_of_pair, pair, settings.scale, settings.validation_crop)
+            try:
+                side = min(image()[1].shape[2:])
+                if side < (least := configuration.least_validated(settings.scale)):
+                    raise ValueError(f"{pair.hr} has {side} pixels on a side, {least} are needed")
+                validation.append(image)
+            except (ValueError, OSError) as error:
+                if accelerator.is_main_process:
+                    print(f"left out {error}", file=sys.stderr)
+    if not validation:
+        sys.exit(f"--validation-data: no usable image in {', '.join(settings.validation_data)}")
+    return validation
 
 
 def middle_of_picture(hr: pictures.Pictures, i: int, scale: int, crop: int) -> Pair:
@@ -278,7 +337,10 @@ def validate(
     accelerator: Accelerator,
     dtype: torch.dtype,
 ) -> tuple[float, float]:
-    """Mean PSNR and SSIM on Y with `scale` pixels shaved, the images dealt out to the processes."""
+    """Mean PSNR and SSIM on Y with `scale` pixels shaved, the images dealt out to the processes.
+
+    NaN where the network's output is not finite.
+    """
     was_training = model.training
     model.eval()
     sums = torch.zeros(2, dtype=torch.float64)
@@ -286,6 +348,10 @@ def validate(
         lr, hr = validation[number]()
         with autocast(dtype, accelerator.device):
             sr = model(lr.to(accelerator.device, memory_format=torch.channels_last)).float().cpu()
+        if not sr.isfinite().all():
+            sums += math.nan
+            continue
+        sr = sr.clamp(0, 1)  # early on it may be anything
         sums += torch.stack([psnr(sr, hr, border=model.scale)[0], ssim(sr, hr, border=model.scale)[0]])
         if number == 0:
             report.image(step, "validation", sr[0])
@@ -319,17 +385,23 @@ def summarise(run: state.Run, scores: tuple[float, float], report: Report) -> No
 
 
 class StopRequest:
-    """SIGTERM and Ctrl-C ask for a stop after the step at hand; a second one stops at once."""
+    """SIGTERM and Ctrl-C ask for a stop in the course of the next step; one that comes later again stops at once."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.since: float | None = None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
+    @property
+    def requested(self) -> bool:
+        return self.since is not None
+
     def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self.requested:
+        now = time.monotonic()
+        if self.since is None:
+            self.since = now
+        elif now - self.since > SAME_REQUEST:
             raise KeyboardInterrupt
-        self.requested = True
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Folders -> decoded pictures."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_decodes_once_until_a_file_changes(tmp_path, monkeypatch):
     paths = pictures.find([str(tmp_path / "in")])
     first = pictures.decode(paths, tmp_path / "cache")
     with monkeypatch.context() as patch:
-        patch.setattr(pictures, "read_rgb", None)
+        patch.setattr(pictures, "read_picture", None)
         assert pictures.decode(paths, tmp_path / "cache").folder == first.folder
     changed = write(tmp_path / "in" / "a.png", 22, 31, seed=1)
     assert np.array_equal(pictures.decode(paths, tmp_path / "cache")[0], changed)
@@ -54,18 +55,67 @@ def test_a_failed_decoding_leaves_no_cache(tmp_path, monkeypatch):
     def fail(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pictures, "read_rgb", fail)
+    monkeypatch.setattr(pictures, "read_picture", fail)
     with pytest.raises(KeyboardInterrupt):
         pictures.decode(pictures.find([str(tmp_path / "in")]), tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
-@pytest.mark.parametrize("root", ["DIV2K_train_HR", "Flickr2K_HR", "images/train", "BSDS500/data/images/train"])
-def test_knows_where_sets_keep_their_training_images(tmp_path, root):
-    write(tmp_path / root / "0001.png")
-    write(tmp_path / "DIV2K_valid_HR" / "0801.png")
-    write(tmp_path / "DIV2K_train_LR_bicubic" / "X2" / "0001x2.png")
-    assert pictures.find([str(tmp_path)]) == [tmp_path / root / "0001.png"]
+ROOTS = ["DIV2K_train_HR", "Flickr2K_HR", "images/train", "BSDS500/data/images/train"]
+
+
+@pytest.mark.parametrize("below", ["", "sets"])
+@pytest.mark.parametrize("roots", [*([root] for root in ROOTS), ROOTS])
+def test_knows_where_sets_keep_their_training_images(tmp_path, roots, below):
+    """Alone or together, given their root or a folder above it."""
+    for root in roots:
+        write(tmp_path / below / root / "0001.png")
+    write(tmp_path / below / "DIV2K_valid_HR" / "0801.png")
+    write(tmp_path / below / "DIV2K_train_LR_bicubic" / "X2" / "0001x2.png")
+    write(tmp_path / below / "BSDS500" / "data" / "images" / "test" / "1.png")
+    found = pictures.find([str(tmp_path)])
+    assert sorted(found) == sorted(tmp_path / below / root / "0001.png" for root in roots)
+    assert pictures.find([str(tmp_path / below / roots[0])]) == [tmp_path / below / roots[0] / "0001.png"]
+
+
+def test_an_image_of_two_folders_counts_once(tmp_path, monkeypatch):
+    for name in ("a", "sub/b"):
+        write(tmp_path / "in" / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    found = pictures.find(["in/sub", "in", str(tmp_path / "in")])
+    assert found == [tmp_path / "in" / "sub" / "b.png", tmp_path / "in" / "a.png"]
+
+
+def test_full_opacity_and_16_bits_are_taken(tmp_path):
+    colour = write(tmp_path / "in" / "a.png")
+    Image.fromarray(np.dstack([colour, np.full(colour.shape[:2], 255, np.uint8)])).save(tmp_path / "in" / "b.png")
+    deep = np.arange(600, dtype=np.uint16).reshape(20, 30) * 109
+    Image.fromarray(deep).save(tmp_path / "in" / "c.png")
+    found = pictures.decode(pictures.find([str(tmp_path / "in")]), tmp_path / "cache")
+    assert np.array_equal(found[1], colour)
+    assert np.array_equal(found[2][..., 1], np.round(deep / 257).astype(np.uint8))
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    write(tmp_path / "in" / "a.png")
+    old, fresh = (tmp_path / "cache" / f".{name}.decoding" for name in ("old", "fresh"))
+    for folder in (old, fresh):
+        folder.mkdir(parents=True)
+    os.utime(old, (1, 1))
+    pictures.decode(pictures.find([str(tmp_path / "in")]), tmp_path / "cache")
+    assert not old.exists()
+    assert fresh.exists()
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    write(tmp_path / "in" / "a.png")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pictures.tempfile, "mkdtemp", full)
+    with pytest.raises(SystemExit, match=r"cannot keep the decoded images in .*No space left on device.*--cache"):
+        pictures.decode(pictures.find([str(tmp_path / "in")]), tmp_path / "cache")
 
 
 def test_reduced_images_are_imresize_of_the_cropped_image(tmp_path):
@@ -83,7 +133,7 @@ def test_reduced_images_are_read_where_they_lie_beside(tmp_path):
     found = pictures.decode(pictures.find([str(tmp_path)]), tmp_path / "cache", scale=2)
     assert len(found) == 1
     assert np.array_equal(found[0], lr)
-    assert "0002x2.png' has 19 x 20 pixels, not 1/2 of 40 x 40" in found.left_out[0]
+    assert "0002x2.png has 19 x 20 pixels, not 1/2 of 40 x 40" in found.left_out[0]
 
 
 def test_names_what_it_leaves_out(tmp_path, capsys):
@@ -91,13 +141,21 @@ def test_names_what_it_leaves_out(tmp_path, capsys):
     write(tmp_path / "in" / "small.png", 19, 50)
     (tmp_path / "in" / "broken.jpg").write_bytes(b"not a photograph")
     Image.new("RGBA", (30, 30)).save(tmp_path / "in" / "clear.png")
+    Image.new("CMYK", (30, 30)).save(tmp_path / "in" / "print.tif")
+    (tmp_path / "in" / "gone.png").symlink_to(tmp_path / "nothing")
     for _ in range(2):  # from the cache, too
         found = pictures.decode(pictures.find([str(tmp_path / "in")]), tmp_path / "cache", least=20)
         assert [Path(name).name for name in found.names] == ["good.png"]
         said = capsys.readouterr().err
-        assert "small.png' has 50 x 19 pixels, 20 are needed" in said
+        assert "small.png': it has 50 x 19 pixels, 20 are needed" in said
         assert "broken.jpg': it is not an image in a known format" in said
-        assert "clear.png': its mode is RGBA, needed is RGB or L or P" in said
+        assert "clear.png': it is transparent in places" in said
+        assert "print.tif': it is CMYK" in said
+        assert "gone.png': there is no such file" in said
+    larger = pictures.decode(pictures.find([str(tmp_path / "in")]), tmp_path / "cache", least=19)
+    assert [Path(name).name for name in larger.names] == ["good.png", "small.png"]
+    assert np.array_equal(larger[1], np.asarray(Image.open(tmp_path / "in" / "small.png")))
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # whatever the least size
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_draws_what_the_logs_hold(tmp_path, monkeypatch, capsys):
     plot_run.main()
     text = out.read_text()
     ET.fromstring(text)
-    for words in ("loss", "learning rate", "validation PSNR, dB", "one", "log"):
+    for words in ("loss", "learning rate", "validation PSNR, dB", "one", "two"):
         assert f"<!-- {words} -->" in text
     assert "log.jsonl, line 4 is not whole and is left out" in capsys.readouterr().err
 
@@ -37,3 +37,12 @@ def test_needs_something_to_draw(tmp_path, monkeypatch):
         with pytest.raises(SystemExit, match=message):
             plot_run.main()
     assert not (tmp_path / "x.svg").exists()
+
+
+def test_every_run_has_a_name_of_its_own(tmp_path):
+    for folder in ("a/x", "b/x", "c"):
+        (tmp_path / folder).mkdir(parents=True)
+    stored = tmp_path / "c" / "t.jsonl"
+    stored.touch()
+    runs = [tmp_path / "a/x", tmp_path / "b/x" / "log.jsonl", tmp_path / "c", stored]
+    assert plot_run.labels(runs) == {str(runs[0]): runs[0], str(runs[1]): runs[1], "c": runs[2], "t": stored}

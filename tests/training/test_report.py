@@ -1,10 +1,11 @@
 """What a run tells, and when it says that something is wrong."""
 
 import json
+import time
 
 import pytest
 from report import Report
-from train import SETTLED, Watch
+from train import OVERFLOWS, SETTLED, Watch
 
 
 def test_a_resumed_log_loses_half_lines_and_later_steps(tmp_path):
@@ -53,3 +54,21 @@ def test_trouble_after_a_settled_loss(loss, norm, may_overflow, said):
     for _ in range(SETTLED):
         assert watch.trouble(0.02, 1.0, norms_may_overflow=False) is None
     assert watch.trouble(loss, norm, norms_may_overflow=may_overflow) == said
+
+
+def test_a_scaler_that_finds_no_scale_is_trouble():
+    watch = Watch(explosion=10)
+    found = [watch.trouble(0.02, float("nan"), norms_may_overflow=True) for _ in range(OVERFLOWS + 1)]
+    assert found == [None] * OVERFLOWS + ["the norm of the gradient became nan"]
+    watch = Watch(explosion=10)
+    for norm in (float("inf"), 1.0) * OVERFLOWS:
+        assert watch.trouble(0.02, norm, norms_may_overflow=True) is None
+
+
+def test_validation_does_not_count_in_the_speed(tmp_path):
+    report = Report(tmp_path, step=0, steps=4, silent=False)
+    with report.aside():
+        time.sleep(0.3)
+    report.count(1, 100, {}, lr=0.1, now=True)
+    report.close()
+    assert json.loads((tmp_path / "log.jsonl").read_text())["images_per_second"] > 1000

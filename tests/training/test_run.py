@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from state import start_from
 
 import cclnn
 
@@ -75,7 +76,7 @@ def test_tells_what_it_did(finished):
     out, done = finished
     said = done.stdout + done.stderr
     assert "broken.jpg': it is not an image in a known format" in said
-    assert "small.png' has 19 x 50 pixels, 20 are needed" in said
+    assert "small.png': it has 19 x 50 pixels, 20 are needed" in said
     assert "2 training images, 1 for validation" in said
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [6, 12, 18, 24]
@@ -143,6 +144,29 @@ def test_a_resumed_run_may_not_become_another(command, finished):
     assert "is of a run with other settings: batch 2 -> 4, lr 0.002 -> 0.001; give it another --out" in done.stderr
 
 
+def test_a_resumed_run_may_not_have_other_images(command, finished, photos, tmp_path):
+    out, _ = finished
+    shutil.copytree(out, tmp_path / "run")
+    shutil.copytree(photos, tmp_path / "photos")
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    state["settings"]["data"] = (str(tmp_path / "photos"),)
+    torch.save(state, tmp_path / "run" / "last.pt")
+    (tmp_path / "photos" / "0.png").rename(tmp_path / "photos" / "9.png")
+    done = run(command(tmp_path / "run", "--data", str(tmp_path / "photos")))
+    assert done.returncode == 1
+    assert "is of a run on other images: one was added, removed or changed; give it another --out" in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"half a checkp"])
+def test_a_damaged_checkpoint_is_told(command, tmp_path, content):
+    (tmp_path / "last.pt").write_bytes(content)
+    done = run(command(tmp_path))
+    assert done.returncode == 1
+    assert "last.pt cannot be read: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "last.pt").read_bytes() == content
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(command, tmp_path):
     done = run(command(tmp_path, "--steps", "2", "--schedule", "steps"))
     assert done.returncode == 0, done.stderr
@@ -160,12 +184,17 @@ def test_a_full_disk_leaves_the_checkpoint_before(command, tmp_path):
 
 
 def test_an_exploding_loss_names_the_last_good_checkpoint(command, tmp_path):
-    done = run(command(tmp_path, "--lr", "1e30", "--clip", "0", "--warmup", "0", "--save-every", "1"))
+    """Step 1 is the last of a one-cycle, and harmless; step 2, in the midst of a longer one, destroys the weights."""
+    harmful = ["--lr", "1e3", "--clip", "0", "--schedule", "one-cycle"]
+    done = run(command(tmp_path, *harmful, "--steps", "1"))
+    assert done.returncode == 0, done.stderr
+    done = run(command(tmp_path, *harmful))
     assert done.returncode == 1
     assert "became" in done.stderr
-    assert "the last good checkpoint is" in done.stderr
-    weights = torch.load(tmp_path / "last.pt", weights_only=True)["ema"]
-    assert all(x.isfinite().all() for x in weights.values())
+    assert f"at step 3; the last good checkpoint is {tmp_path / 'last.pt'}" in done.stderr
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert state["step"] == 1
+    assert all(weights.abs().max() < 300 for weights in state["model"].values())  # the mean colour is of 255 levels
 
 
 def test_validates_on_a_folder_of_its_own(command, photos, tmp_path):
@@ -177,15 +206,60 @@ def test_validates_on_a_folder_of_its_own(command, photos, tmp_path):
     assert "3 training images, 1 for validation" in done.stdout + done.stderr
 
 
+def test_a_bad_validation_image_is_named_before_training(command, photos, tmp_path):
+    (tmp_path / "other").mkdir()
+    shutil.copy(photos / "0.png", tmp_path / "other" / "0.png")
+    (tmp_path / "other" / "1.png").write_bytes(b"")
+    Image.new("RGB", (15, 40)).save(tmp_path / "other" / "2.png")
+    arguments = ["--steps", "1", "--ema", "0", "--validation-data"]
+    done = run(command(tmp_path / "run", *arguments, str(tmp_path / "other")))
+    assert done.returncode == 0, done.stderr
+    assert "1.png': it is empty" in done.stderr
+    assert "2.png has 14 pixels on a side, 16 are needed" in done.stderr
+    assert "3 training images, 1 for validation" in done.stdout + done.stderr
+    assert cclnn.load(tmp_path / "run").scale == 2  # without an average, the weights themselves
+
+    done = run(command(tmp_path / "none", *arguments, str(tmp_path / "nowhere")))
+    assert done.returncode == 1
+    assert "--validation-data: no folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_starts_another_scale_from_the_trunk(command, finished, tmp_path):
     trained, _ = finished
     done = run(command(tmp_path, "--init-from", str(trained), "--scale", "3", "--steps", "1", "--lr", "0"))
     assert done.returncode == 0, done.stderr
     kept = f"not started from {trained}: tail.0.0.weight (576, 64, 3, 3), it has shape (256, 64, 3, 3) there"
     assert kept in done.stdout
+    assert f"not started from {trained}: tail.1.weight (3, 64, 3, 3), the scale is another" in done.stdout
     ours, theirs = cclnn.load(tmp_path).state_dict(), cclnn.load(trained).state_dict()
     fresh = {name for name in ours if not torch.equal(ours[name], theirs[name][: len(ours[name])])}
-    assert fresh == {"tail.0.0.weight", "tail.0.0.bias"}
+    assert fresh == {"tail.0.0.weight", "tail.0.0.bias", "tail.1.weight", "tail.1.bias"}
+
+
+def test_says_what_it_cannot_start_from_or_use(trained_edsr):
+    """From x2 into x4 and into another width; a tensor that only the other has is named."""
+    wider = cclnn.EDSR(4, channels=8, n_resblocks=1)
+    before = {name: tensor.clone() for name, tensor in wider.state_dict().items()}
+    lines = start_from(str(trained_edsr), wider)
+    assert any("not used of" in line and "body.2.bias, there is no such tensor here" in line for line in lines)
+    after = wider.state_dict()
+    assert not torch.equal(after["head.weight"], before["head.weight"])
+    assert all(torch.equal(after[name], before[name]) for name in after if name.startswith("tail."))
+    for other, message in (
+        (cclnn.NLSN(2, channels=8, n_resblocks=1), "it is of class EDSR, not NLSN"),
+        (cclnn.EDSR(2, channels=4, n_resblocks=3), "nothing in it fits EDSR"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            start_from(str(trained_edsr), other)
+    with pytest.raises(SystemExit, match=r"--init-from: .*neither a published name"):
+        start_from("cclnn-t-x22", wider)
+
+
+@pytest.fixture
+def trained_edsr(tmp_path):
+    cclnn.EDSR(2, channels=8, n_resblocks=2).save_pretrained(tmp_path / "edsr")
+    return tmp_path / "edsr"
 
 
 @pytest.mark.parametrize("name", ["edsr-baseline", "nlsn"])
@@ -196,14 +270,18 @@ def test_trains_other_networks(command, tmp_path, name):
     assert cclnn.load(tmp_path).config["channels"] == 16
 
 
+LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
 def test_two_processes_do_what_one_does(command, tmp_path):
     """Losses and scores of every step; that the gradients are the same to rounding, test_gradients.py shows."""
-    same = ["--batch", "4", "--steps", "6", "--log-every", "1", "--precision", "fp32", "--cpu", "--lr", "1e-4"]
+    same = ["--batch", "4", "--steps", "6", "--log-every", "1", "--precision", "fp32", "--lr", "1e-4"]
+    if torch.accelerator.is_available():
+        same.append("--cpu")
     one = run(command(tmp_path / "one", *same))
     assert one.returncode == 0, one.stderr
-    launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    two = run(command(tmp_path / "two", *same, "--accumulate", "2", program=launch), env=environment)
+    two = run(command(tmp_path / "two", *same, "--accumulate", "2", program=LAUNCH), env=ONE_THREAD)
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("training images") == 1
     logs = [
@@ -213,3 +291,19 @@ def test_two_processes_do_what_one_does(command, tmp_path):
     for a, b in zip(*logs, strict=True):
         for name in a.keys() - {"images_per_second"}:
             assert a[name] == pytest.approx(b[name], rel=1e-3), name
+
+
+def test_a_signal_to_all_processes_and_their_launcher_saves_too(command, tmp_path):
+    """Each process is told twice, by the signal and by the launcher that passes its own on."""
+    arguments = command(tmp_path, "--cpu", "--steps", "2000", program=LAUNCH)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True, env=ONE_THREAD
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "last.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    found = errors.partition("stopped after step ")[2].partition(";")[0]
+    assert found, errors
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == int(found)

@@ -64,6 +64,8 @@ def test_only_what_cannot_change_the_weights_may_change():
     assert configuration.differences(settings, earlier) == []
     assert configuration.differences(settings, earlier | {"steps": 3, "out": "x", "workers": 9}) == []
     assert configuration.differences(settings, earlier | {"seed": 3}) == ["seed 3 -> 0"]
+    held_out = configuration.differences(settings, earlier | {"validation_data": ("x",)})
+    assert held_out == ["validation-data ('x',) -> ()"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,7 @@ def test_only_what_cannot_change_the_weights_may_change():
         (["--ema", "1"], "--ema must be below 1, got 1.0"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--lr", "nan"], "--lr must be at least 0, got nan"),
+        (["--validation-crop", "15"], "--validation-crop must be 0 or at least 16, got 15"),
         (["--arguments", "channels"], "--arguments takes NAME=VALUE, got 'channels'"),
         (["--out", ""], "--out is needed, on the command line or in the preset"),
         (["--data"], "--data is needed, on the command line or in the preset"),
@@ -94,6 +97,7 @@ def test_refuses_arguments(capsys, arguments, message):
         ('steps = "3"', "steps must be int, got '3'"),
         ("steps = true", "steps must be int, got True"),
         ('data = "photos"', "data must be list, got 'photos'"),
+        ("arguments = [3]", "arguments must hold strings, got [3]"),
         ("scale = 5", "--scale must be one of 2, 3, 4, 8, got 5"),
         ("scale = ", "Invalid value"),
     ],
