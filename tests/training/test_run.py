@@ -270,6 +270,18 @@ def test_trains_other_networks(command, tmp_path, name):
     assert cclnn.load(tmp_path).config["channels"] == 16
 
 
+@pytest.mark.parametrize("way", [["--precision", "fp16"], ["--compile"], ["--lr-from", "image", "--ema", "0"]])
+def test_other_ways_resume_to_the_same_bytes(command, tmp_path, way):
+    small = ["--model", "edsr", "--arguments", "channels=8", "n_resblocks=1", "--schedule", "steps", *way]
+    for out, steps in (("whole", "4"), ("parts", "2"), ("parts", "4")):
+        done = run(command(tmp_path / out, *small, "--steps", steps))
+        assert done.returncode == 0, done.stderr
+    ends = [torch.load(tmp_path / out / "last.pt", weights_only=True) for out in ("whole", "parts")]
+    assert ends[0]["scaler"] == ends[1]["scaler"]
+    weights = [(tmp_path / out / "model.safetensors").read_bytes() for out in ("whole", "parts")]
+    assert weights[0] == weights[1]
+
+
 LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
