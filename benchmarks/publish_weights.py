@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from golden_output import golden_output
+from golden_output import golden_output, steady_place
 
 import cclnn
 from cclnn._files import write_atomically
@@ -94,7 +94,7 @@ def main() -> None:
         },
         "measured": measured,
         "fp16_costs_db": round(rounding, 4),
-        "golden": golden_output(stored),
+        "golden": golden_output(stored, steady_place(stored)),
     }
     text = json.dumps(dict(sorted({**manifest, args.name: entry}.items())), indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
