@@ -94,6 +94,7 @@ def main() -> None:
         run.averaged.save_pretrained(out)
     summarise(run, scores, report)
     report.close()
+    leave(accelerator)
 
 
 def build(settings: Settings, accelerator: Accelerator) -> state.Run:
@@ -147,13 +148,14 @@ def train(
         norm = float(accelerator.clip_grad_norm_(network.parameters(), settings.clip or math.inf))
         losses, stopping = agree(mine, stop.requested, accelerator)
         if trouble := watch.trouble(losses["loss"], norm, norms_may_overflow=run.scaler is not None):
+            leave(accelerator)
             sys.exit(f"{trouble} at step {step}; {last_good(last)}")
         due = progress.step > saved and progress.step % settings.save_every == 0
         if (due or stopping) and accelerator.is_main_process:
             state.save(last, run)
         if stopping:
-            accelerator.wait_for_everyone()  # a launcher ends the others as soon as one has ended
             report.close()
+            leave(accelerator)
             sys.exit(f"stopped after step {progress.step}; the same command goes on from there")
         progress.usual = watch.mean, watch.count
         optimizer.step()
@@ -170,6 +172,7 @@ def train(
             with report.aside():
                 scores = validate(run.averaged, validation, report, step, accelerator, dtype)
             if not math.isfinite(scores[0]):
+                leave(accelerator)
                 sys.exit(f"the network's output became {scores[0]} at step {step}; {last_good(last)}")
             report.scalars(step, psnr=scores[0], ssim=scores[1])
             report.say(f"step {step}  {scores[0]:.3f} dB  SSIM {scores[1]:.4f}")
@@ -220,6 +223,17 @@ def agree_on_start(run: state.Run, accelerator: Accelerator) -> None:
     if len({*steps}) > 1:
         found = ", ".join(map(str, steps))
         sys.exit(f"the processes found checkpoints of steps {found}: --out must be one folder that all machines share")
+
+
+def leave(accelerator: Accelerator) -> None:
+    """End the processes' connection, once all have come here.
+
+    Without it one may end while another still writes, and a launcher ends the others as soon as one has ended; or it
+    aborts in the midst of its connection's threads.
+    """
+    accelerator.wait_for_everyone()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class Watch:

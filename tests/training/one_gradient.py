@@ -34,6 +34,7 @@ def main():
     if accelerator.is_main_process:
         gradients = {name: parameter.grad for name, parameter in run.model.named_parameters()}
         torch.save({"gradients": gradients, "losses": losses, "stopping": stopping}, target)
+    train.leave(accelerator)
 
 
 if __name__ == "__main__":
