@@ -39,6 +39,7 @@ class CCLNBlock(nn.Module):
         sparsity: loss of the channel weights, for the paper's Table 2: "contrastive" (Eq. 4), "l1" (Eq. 7) or "none".
         seed: seed of NLSA's rotations in evaluation.
         backend: of `cclnn.ops.lsh_attention`.
+        device, dtype: of parameters and buffers, as for torch's own layers.
 
     Returns:
         `(y, loss)`: features like x, and a 0-dim tensor, float32 or wider (zero where there is no loss).
@@ -59,6 +60,8 @@ class CCLNBlock(nn.Module):
         sparsity: Sparsity = "contrastive",
         seed: int = 0,
         backend: Backend = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         check_choice("branch", branch, BRANCHES)
@@ -67,7 +70,7 @@ class CCLNBlock(nn.Module):
         self.branch = branch
         self.sparsity = sparsity
         if branch != "local":
-            self.pixel_attention = PixelAttention(channels)
+            self.pixel_attention = PixelAttention(channels, device=device, dtype=dtype)
             self.nonlocal_attention = NonLocalSparseAttention(
                 channels,
                 reduction=match_reduction,
@@ -76,12 +79,14 @@ class CCLNBlock(nn.Module):
                 res_scale=res_scale,
                 seed=seed,
                 backend=backend,
+                device=device,
+                dtype=dtype,
             )
         if branch != "nonlocal":
             self.channel_attention = ChannelContrastiveAttention(
-                channels, reduction=reduction, ratio=ratio, margin=margin
+                channels, reduction=reduction, ratio=ratio, margin=margin, device=device, dtype=dtype
             )
-            self.residual = ResBlock(channels, res_scale=res_scale)
+            self.residual = ResBlock(channels, res_scale=res_scale, device=device, dtype=dtype)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
         check_shape("x", x, "b c h w", c=self.channels)
@@ -102,3 +107,6 @@ class CCLNBlock(nn.Module):
             channel_sparsity_loss(weights.flatten(1)) if self.sparsity == "l1" else x.new_zeros((), dtype=torch.float32)
         )
         return x * weights, loss
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, branch={self.branch!r}, sparsity={self.sparsity!r}"

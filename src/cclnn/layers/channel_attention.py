@@ -1,5 +1,6 @@
 """Channel attention (RCAN, Zhang et al. 2018) and its contrastive form (CCA, Liu et al. 2024)."""
 
+import torch
 from torch import nn
 
 from cclnn._checks import check_at_least, check_divides, check_shape
@@ -13,15 +14,24 @@ class ChannelAttention(nn.Module):
     Args:
         channels: c, the number of feature channels.
         reduction: r, the bottleneck has channels // reduction units; must divide channels.
+        device, dtype: of parameters and buffers, as for torch's own layers.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         check_at_least("channels", channels, 1)
         check_divides("reduction", reduction, "channels", channels)
         self.channels = channels
-        self.squeeze = nn.Conv2d(channels, channels // reduction, 1)
-        self.excite = nn.Conv2d(channels // reduction, channels, 1)
+        self.reduction = reduction
+        self.squeeze = nn.Conv2d(channels, channels // reduction, 1, device=device, dtype=dtype)
+        self.excite = nn.Conv2d(channels // reduction, channels, 1, device=device, dtype=dtype)
 
     def weights(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
         """W, one number in (0, 1) per image and channel."""
@@ -32,6 +42,9 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return x * self.weights(x)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, reduction={self.reduction}"
 
 
 class ChannelContrastiveAttention(ChannelAttention):
@@ -44,13 +57,23 @@ class ChannelContrastiveAttention(ChannelAttention):
         reduction: r of the channel attention; must divide channels.
         ratio: n of Eq. 4, the share of channels that count as relevant, and as irrelevant; 0 < ratio < 0.5.
         margin: b of Eq. 4.
+        device, dtype: of parameters and buffers, as for torch's own layers.
 
     Returns:
         `(out, loss)`: features like x, and a 0-dim tensor.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16, ratio: float = 0.15, margin: float = 1.0) -> None:
-        super().__init__(channels, reduction=reduction)
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        ratio: float = 0.15,
+        margin: float = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(channels, reduction=reduction, device=device, dtype=dtype)
         check_ratio(ratio)
         self.ratio = ratio
         self.margin = margin
@@ -60,3 +83,6 @@ class ChannelContrastiveAttention(ChannelAttention):
     ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
         weights = self.weights(x)
         return x * weights, channel_contrastive_loss(weights.flatten(1), ratio=self.ratio, margin=self.margin)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, ratio={self.ratio}, margin={self.margin}"

@@ -21,19 +21,36 @@ class MeanShift(nn.Module):
     Args:
         rgb_range: value of white, 1 or 255.
         sign: -1 to subtract the mean, +1 to add it.
+        device, dtype: of the buffers, as for torch's own layers.
     """
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, rgb_range: float = 1.0, *, sign: Literal[-1, 1] = -1) -> None:
+    def __init__(
+        self,
+        rgb_range: float = 1.0,
+        *,
+        sign: Literal[-1, 1] = -1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         check_choice("sign", sign, (-1, 1))
-        self.register_buffer("weight", torch.eye(3)[:, :, None, None])
-        self.register_buffer("bias", sign * rgb_range * torch.tensor(DIV2K_MEAN))
+        self.rgb_range = rgb_range
+        self.sign = sign
+        empty = torch.empty(0, device=device, dtype=dtype)  # where torch's own layers would hold their tensors
+        # Computed on the CPU: on "meta", torch.eye would import torch's compiler, which takes seconds.
+        wide = torch.promote_types(empty.dtype, torch.float32)
+        mean = torch.tensor(DIV2K_MEAN, device="cpu", dtype=wide)
+        self.register_buffer("weight", torch.eye(3, device="cpu")[:, :, None, None].to(empty))
+        self.register_buffer("bias", (sign * rgb_range * mean).to(empty))
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         check_shape("x", x, "b c h w", c=3)
         dtype = torch.promote_types(x.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):
             return F.conv2d(x.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+
+    def extra_repr(self) -> str:
+        return f"{self.rgb_range}, sign={self.sign}"

@@ -35,6 +35,7 @@ class NonLocalSparseAttention(nn.Module):
         res_scale: factor of the attention; 0.1 in wide networks, 1 in narrow ones.
         seed: seed of the rotations used in evaluation.
         backend: of `cclnn.ops.lsh_attention`; changes speed and memory, never the state dict.
+        device, dtype: of the parameters, as for torch's own layers; the rotations stay float32.
     """
 
     rotations: Tensor
@@ -49,6 +50,8 @@ class NonLocalSparseAttention(nn.Module):
         res_scale: float = 1.0,
         seed: int = 0,
         backend: Backend = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         check_at_least("channels", channels, 1)
@@ -57,15 +60,21 @@ class NonLocalSparseAttention(nn.Module):
         check_at_least("chunk_size", chunk_size, 1)
         check_choice("backend", backend, BACKENDS)
         self.channels = channels
+        self.reduction = reduction
         self.embed_width = channels // reduction
         self.n_hashes = n_hashes
         self.chunk_size = chunk_size
         self.res_scale = res_scale
         self.seed = seed
         self.backend: Backend = backend
-        self.conv_match = nn.Conv2d(channels, self.embed_width, 3, padding=1)
-        self.conv_assembly = nn.Conv2d(channels, channels, 1)
-        self.register_buffer("rotations", self._seeded_rotations(), persistent=False)
+        self.conv_match = nn.Conv2d(channels, self.embed_width, 3, padding=1, device=device, dtype=dtype)
+        self.conv_assembly = nn.Conv2d(channels, channels, 1, device=device, dtype=dtype)
+        rotations = self._seeded_rotations()
+        if (
+            not self.conv_match.weight.is_meta
+        ):  # weights may still be assigned to a layer on "meta", constants never are
+            rotations = rotations.to(self.conv_match.weight.device)
+        self.register_buffer("rotations", rotations, persistent=False)
 
     def forward(
         self, x: Float[Tensor, "b c h w"], *, rotations: Float[Tensor, "e r half"] | None = None
@@ -101,7 +110,7 @@ class NonLocalSparseAttention(nn.Module):
         return torch.randn(self.embed_width, self.n_hashes, half, device=device)
 
     def _seeded_rotations(self) -> Float[Tensor, "e r half"]:
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator(device="cpu").manual_seed(self.seed)
         size = (self.embed_width, self.n_hashes, MAX_BUCKETS // 2)
         return torch.randn(size, generator=generator, device="cpu", dtype=torch.float32)
 
@@ -111,3 +120,9 @@ class NonLocalSparseAttention(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.rotations = (self._seeded_rotations() if drawn.is_meta else drawn).to(self.rotations.device)
         return self
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.channels}, reduction={self.reduction}, n_hashes={self.n_hashes}, chunk_size={self.chunk_size}, "
+            f"res_scale={self.res_scale}, seed={self.seed}, backend={self.backend!r}"
+        )

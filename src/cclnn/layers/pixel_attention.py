@@ -1,5 +1,6 @@
 """Pixel attention: one gate per channel and pixel (PAN, Zhao et al. 2020)."""
 
+import torch
 from torch import nn
 
 from cclnn._checks import check_at_least, check_shape
@@ -11,15 +12,21 @@ class PixelAttention(nn.Module):
 
     Args:
         channels: c, the number of feature channels.
+        device, dtype: of parameters and buffers, as for torch's own layers.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(
+        self, channels: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
         check_at_least("channels", channels, 1)
         self.channels = channels
-        self.conv = nn.Conv2d(channels, channels, 1)
+        self.conv = nn.Conv2d(channels, channels, 1, device=device, dtype=dtype)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
         gate: Tensor = self.conv(x).sigmoid_()
         return x * gate
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}"

@@ -13,17 +13,28 @@ class ResBlock(nn.Module):
     Args:
         channels: c, the number of feature channels.
         res_scale: factor of the residual branch; 0.1 in wide networks, 1 in narrow ones.
+        device, dtype: of parameters and buffers, as for torch's own layers.
     """
 
-    def __init__(self, channels: int, *, res_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        res_scale: float = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         check_at_least("channels", channels, 1)
         self.channels = channels
         self.res_scale = res_scale
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, device=device, dtype=dtype)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, device=device, dtype=dtype)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
         branch: Tensor = self.conv2(self.conv1(x).relu_())
         return torch.add(x, branch, alpha=self.res_scale)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, res_scale={self.res_scale}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 
 from cclnn._checks import check_at_least, check_shape
@@ -20,19 +21,30 @@ class Upsampler(nn.Sequential):
     Args:
         channels: c, the number of feature channels, kept.
         scale: 3 or a power of two.
+        device, dtype: of parameters and buffers, as for torch's own layers.
     """
 
-    def __init__(self, channels: int, *, scale: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        scale: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         check_at_least("channels", channels, 1)
         check_scale(scale)
-        super().__init__(*self._steps(channels, scale))
+        super().__init__(*self._steps(channels, scale, device, dtype))
         self.channels = channels
+        self.scale = scale
 
     @staticmethod
-    def _steps(channels: int, scale: int) -> Iterator[nn.Module]:
+    def _steps(
+        channels: int, scale: int, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> Iterator[nn.Module]:
         factor = 3 if scale == 3 else 2
         while scale > 1:
-            yield nn.Conv2d(channels, factor**2 * channels, 3, padding=1)
+            yield nn.Conv2d(channels, factor**2 * channels, 3, padding=1, device=device, dtype=dtype)
             yield nn.PixelShuffle(factor)
             scale //= factor
 
@@ -40,3 +52,6 @@ class Upsampler(nn.Sequential):
         check_shape("x", x, "b c h w", c=self.channels)
         out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # torch does not annotate it
         return out
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, scale={self.scale}"

@@ -71,6 +71,9 @@ class ChannelContrastiveLoss(nn.Module):
     def forward(self, weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
         return channel_contrastive_loss(weights, ratio=self.ratio, margin=self.margin, reduction=self.reduction)
 
+    def extra_repr(self) -> str:
+        return f"ratio={self.ratio}, margin={self.margin}, reduction={self.reduction!r}"
+
 
 def _log_mean_exp(ordered: Float[Tensor, "b k"]) -> Float[Tensor, " b"]:
     """log(mean exp(x)) of descending x, exact where all x are equal."""

@@ -46,3 +46,6 @@ class CCLNNLoss(nn.Module):
         weight = self.weight if epoch > self.warmup else 0.0  # 0 keeps every parameter in the graph, as DDP wants
         dtype = torch.promote_types(sr.dtype, torch.float32)
         return F.l1_loss(sr.to(dtype), hr.to(dtype)) + weight * block_loss
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}, warmup={self.warmup}"

@@ -1,0 +1,130 @@
+"""What holds for every public layer and loss: arguments in repr, device and dtype of torch's own layers."""
+
+import inspect
+import re
+import subprocess
+import sys
+import typing
+
+import pytest
+import torch
+
+from cclnn import layers, losses
+
+LAYERS = [getattr(layers, name) for name in layers.__all__]
+LOSSES = [found for name in losses.__all__ if isinstance(found := getattr(losses, name), type)]
+CHANNELS = 48
+FACTORY = ("device", "dtype")
+
+every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
+
+
+def arguments_of(kind):
+    """The constructor's parameters, but for device and dtype; `Annotated` and `| None` taken off their annotations."""
+    if kind.__init__ is torch.nn.Module.__init__:
+        return {}
+    hints = typing.get_type_hints(kind.__init__)
+    parameters = inspect.signature(kind).parameters.values()
+    return {p.name: (hints[p.name], p.default) for p in parameters if p.name not in FACTORY}
+
+
+def another(hint, default):
+    """A value of this type that is not the default: a choice of a Literal, 8, 0.25."""
+    options = [option for option in typing.get_args(hint) if option is not type(None)]
+    if typing.get_origin(hint) is typing.Literal:
+        return next(option for option in options if option != default)
+    if hint is bool:
+        return not default
+    if hint in (int, float):
+        return {int: 8, float: 0.25}[hint]
+    return another(options[0], default)
+
+
+def build(kind, **arguments):
+    """The layer with its required arguments."""
+    required = {
+        name: CHANNELS if name == "channels" else another(hint, None)
+        for name, (hint, default) in arguments_of(kind).items()
+        if default is inspect.Parameter.empty
+    }
+    return kind(**{**required, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind in (*LAYERS, *LOSSES) for name in arguments_of(kind)],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_repr_shows_every_argument(kind, name):
+    """By its name, or where a part of the layer takes it, by the end of its name; the width alone has none."""
+    hint, default = arguments_of(kind)[name]
+    value = CHANNELS if name == "channels" else another(hint, default)
+    text = repr(build(kind, **{name: value}))
+    shown = re.findall(rf"(\w+)={re.escape(repr(value))}(?![\w.])", text)
+    first = next(iter(arguments_of(kind))) == name
+    assert any(name.endswith(label) for label in shown) or (
+        first and f"{kind.__name__}({value}" in re.sub(r"\s", "", text)
+    )
+
+
+@every_layer
+def test_dtype_is_that_of_parameters_and_persistent_buffers(layer):
+    built = build(layer, dtype=torch.float64)
+    assert built.state_dict()
+    assert {tensor.dtype for tensor in built.state_dict().values()} == {torch.float64}
+    assert {tensor.dtype for tensor in build(layer).state_dict().values()} == {torch.float32}
+
+
+@every_layer
+def test_dtype_changes_precision_and_nothing_else(layer):
+    torch.manual_seed(0)
+    wide = build(layer, dtype=torch.float64)
+    torch.manual_seed(0)
+    narrow = build(layer).double()
+    for name, tensor in wide.state_dict().items():
+        assert tensor.shape == narrow.state_dict()[name].shape
+    for name, constant in constants(wide).items():
+        assert torch.equal(constant, constants(narrow)[name])
+
+
+def constants(module):
+    """Buffers that no file holds."""
+    return {name: tensor for name, tensor in module.named_buffers() if name not in module.state_dict()}
+
+
+@every_layer
+@pytest.mark.parametrize("how", ["argument", "context"])
+def test_meta_has_no_weights_but_real_constants(layer, how):
+    """So that `load_state_dict(assign=True)` makes it whole."""
+    if how == "argument":
+        built = build(layer, device="meta")
+    else:
+        with torch.device("meta"):
+            built = build(layer)
+    assert {tensor.device.type for tensor in built.state_dict().values()} == {"meta"}
+    real = build(layer)
+    for name, tensor in constants(real).items():
+        assert torch.equal(constants(built)[name], tensor)
+    built.load_state_dict(real.state_dict(), assign=True)
+    assert {tensor.device.type for tensor in (*built.parameters(), *built.buffers())} == {"cpu"}
+
+
+@every_layer
+def test_device(layer, device):
+    built = build(layer, device=device)
+    assert {tensor.device.type for tensor in (*built.parameters(), *built.buffers())} == {device}
+
+
+def test_building_on_meta_does_not_import_the_compiler():
+    """torch.eye and others would on "meta", and take seconds."""
+    program = """
+import sys, torch, cclnn
+from cclnn import layers
+layers.MeanShift(device="meta")
+layers.CCLNBlock(48, device="meta")
+layers.Upsampler(48, scale=3, device="meta")
+with torch.device("meta"):
+    cclnn.create_model("cclnn")
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
