@@ -31,7 +31,7 @@ import cclnn
 from cclnn._files import write_atomically
 from cclnn.metrics import psnr
 from cclnn.ops import imresize
-from cclnn.ops.lsh_attention import Backend
+from cclnn.ops.sparse_attention import Backend
 from cclnn.precision import DTYPES, autocast, lay_out
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from cclnn.layers import NonLocalSparseAttention
 from cclnn.ops import hash_codes, lsh_attention, make_plan
-from cclnn.ops.lsh_attention import BACKENDS, plan_from_order
+from cclnn.ops.sparse_attention import BACKENDS, plan_from_order
 
 ALL = ["reference", "chunked"]  # "fused" computes the same on a GPU only: tests/ops/test_fused.py
 # below a chunk of 144, exactly one, one token more, primes, a line

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from cclnn.ops import hash_codes, make_plan
-from cclnn.ops.lsh_attention import LSHPlan, fused, reference
+from cclnn.ops.sparse_attention import LSHPlan, fused, reference
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -24,9 +24,9 @@ def why_no_kernels():
             return "Triton was imported without TRITON_INTERPRET=1, and there is no GPU"
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TRITON_INTERPRET", "1")
-            from cclnn.ops.lsh_attention import _kernels
+            from cclnn.ops.sparse_attention import _kernels
     else:
-        from cclnn.ops.lsh_attention import _kernels
+        from cclnn.ops.sparse_attention import _kernels
     assert _kernels.attend
     return ""
 

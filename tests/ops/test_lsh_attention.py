@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+import cclnn.ops.sparse_attention
 from cclnn.ops import hash_codes, lsh_attention, make_plan
-from cclnn.ops.lsh_attention import chunked, why_not
+from cclnn.ops.sparse_attention import chunked, why_not
 
 FAST = ["chunked"]  # "fused" has a file of its own
 ALL = ["reference", *FAST]
@@ -205,7 +206,7 @@ def test_chunked_has_the_strides_that_a_compiler_expects(dtype):
     """Tokens and gradients as views of b c h w: compiled code reads the results by the strides of the fakes."""
     q, v, plan = case(20, 16, 3, dtype=dtype)
     q, v = (x.mT.contiguous().mT for x in (q, v))
-    arguments = (q, v, plan.slots, plan.where, plan.chunk)
+    arguments = (q, v, plan.slots, plan.chunk)
     out, mass = chunked.attend_op(*arguments)
     for operator, inputs in (
         (chunked.attend_op, arguments),
@@ -260,6 +261,12 @@ def test_autocast_computes_in_its_dtype(backend):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = lsh_attention(q, v, plan, backend=backend)
     assert_close(out, lsh_attention(q.bfloat16(), v.bfloat16(), plan, backend=backend), rtol=0, atol=0)
+
+
+def test_no_function_hides_the_package_of_the_attention():
+    """`cclnn.ops.lsh_attention` is the function; its package has another name, so that both are attributes."""
+    assert callable(cclnn.ops.lsh_attention)
+    assert cclnn.ops.sparse_attention.why_not is why_not
 
 
 def test_auto_is_chunked():

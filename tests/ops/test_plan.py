@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cclnn.ops import make_plan
-from cclnn.ops.lsh_attention import plan_from_order
-from cclnn.ops.lsh_attention.plan import stable_order
+from cclnn.ops.sparse_attention import plan_from_order
+from cclnn.ops.sparse_attention.plan import stable_order
 
 
 def test_hand_worked_plan_with_copies():

@@ -1,4 +1,4 @@
-"""The six tokens of src/cclnn/ops/lsh_attention/README.md: its code, run, gives its tables."""
+"""The six tokens of src/cclnn/ops/sparse_attention/README.md: its code, run, gives its tables."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from cclnn.ops import hash_codes, lsh_attention, make_plan
 
-TEXT = (Path(__file__).parents[2] / "src" / "cclnn" / "ops" / "lsh_attention" / "README.md").read_text()
+TEXT = (Path(__file__).parents[2] / "src" / "cclnn" / "ops" / "sparse_attention" / "README.md").read_text()
 (CODE,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 

@@ -14,8 +14,8 @@ from cclnn._mode import evaluating
 from cclnn._typing import Float, Int, Tensor
 from cclnn.layers.ccln_block import CCLNBlock
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
-from cclnn.ops.lsh_attention import LSHPlan, hash_codes, make_plan
-from cclnn.ops.lsh_attention.reference import EPS
+from cclnn.ops.sparse_attention import LSHPlan, hash_codes, make_plan
+from cclnn.ops.sparse_attention.reference import EPS
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 

@@ -173,7 +173,7 @@ def _attention_flops() -> dict[Any, Any]:
         batch, rounds, length = slots
         return int(2 * batch * rounds * length * 3 * chunk * (q[-1] + v[-1]))
 
-    import cclnn.ops.lsh_attention  # noqa: F401  # registers the operators
+    import cclnn.ops.sparse_attention  # noqa: F401  # registers the operators
 
     return {torch.ops.cclnn.chunked_attend: formula, torch.ops.cclnn.fused_attend: formula}
 

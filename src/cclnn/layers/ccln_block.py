@@ -12,7 +12,7 @@ from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
 from cclnn.layers.pixel_attention import PixelAttention
 from cclnn.layers.residual import ResBlock
 from cclnn.losses.sparsity import channel_sparsity_loss
-from cclnn.ops.lsh_attention import Backend
+from cclnn.ops.sparse_attention import Backend
 
 Branch = Literal["both", "local", "nonlocal"]
 Sparsity = Literal["contrastive", "l1", "none"]

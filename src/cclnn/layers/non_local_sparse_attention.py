@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_choice, check_divides, check_shape
 from cclnn._typing import Float, Tensor
-from cclnn.ops.lsh_attention import BACKENDS, Backend, hash_codes, lsh_attention, make_plan
+from cclnn.ops.sparse_attention import BACKENDS, Backend, hash_codes, lsh_attention, make_plan
 from cclnn.precision import cast_once
 
 MAX_BUCKETS = 128

@@ -10,7 +10,7 @@ from cclnn._typing import Float, Tensor
 from cclnn.layers.ccln_block import Branch, CCLNBlock, Sparsity
 from cclnn.layers.residual import ResBlock
 from cclnn.models._skeleton import ResidualSR
-from cclnn.ops.lsh_attention import Backend
+from cclnn.ops.sparse_attention import Backend
 
 
 class CCLNN(ResidualSR):

@@ -8,7 +8,7 @@ from cclnn._checks import check_at_least
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
 from cclnn.layers.residual import ResBlock
 from cclnn.models._skeleton import ResidualSR
-from cclnn.ops.lsh_attention import Backend
+from cclnn.ops.sparse_attention import Backend
 
 
 class NLSN(ResidualSR):

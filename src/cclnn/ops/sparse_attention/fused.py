@@ -17,8 +17,8 @@ import torch
 
 from cclnn._typing import Float, Tensor
 from cclnn.ops._operator import operator
-from cclnn.ops.lsh_attention.plan import LSHPlan
-from cclnn.ops.lsh_attention.reference import EPS
+from cclnn.ops.sparse_attention.plan import LSHPlan
+from cclnn.ops.sparse_attention.reference import EPS
 
 INSTALLED = importlib.util.find_spec("triton") is not None  # here, as torch.compile cannot ask
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -138,7 +138,7 @@ torch.library.register_autograd("cclnn::fused_attend_backward", _refuse)
 def _forward(
     q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], slots: Tensor, chunk: int
 ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"]]:
-    from cclnn.ops.lsh_attention import _kernels
+    from cclnn.ops.sparse_attention import _kernels
 
     call = _Call(q, v, slots, chunk)
     unit, bound = call.keys()
@@ -159,7 +159,7 @@ def _backward(
     out: Float[Tensor, "b n d"],
     mass: Float[Tensor, "b n"],
 ) -> tuple[Float[Tensor, "b n e"], Float[Tensor, "b n d"]]:
-    from cclnn.ops.lsh_attention import _kernels
+    from cclnn.ops.sparse_attention import _kernels
 
     call = _Call(q, v, slots, chunk)
     unit, bound = call.keys()
@@ -195,7 +195,7 @@ class _Call:
 
         Made once rather than in each tile: rows then go from memory to the tensor cores without passing registers.
         """
-        from cclnn.ops.lsh_attention import _kernels
+        from cclnn.ops.sparse_attention import _kernels
 
         unit, bound = torch.empty_like(self.q), self.q.new_empty(self.b, self.n, dtype=torch.float32)
         self.rows(_kernels.normalise, self.q, unit, bound, EPS=EPS, E=self.e, PADDED_E=self.padded_e)

@@ -6,8 +6,8 @@ import torch
 
 from cclnn._checks import check_choice, check_floating, check_shape
 from cclnn._typing import Float, Tensor
-from cclnn.ops.lsh_attention import chunked, fused, reference
-from cclnn.ops.lsh_attention.plan import LSHPlan, hash_codes, make_plan, plan_from_order
+from cclnn.ops.sparse_attention import chunked, fused, reference
+from cclnn.ops.sparse_attention.plan import LSHPlan, hash_codes, make_plan, plan_from_order
 
 __all__ = [
     "BACKENDS",

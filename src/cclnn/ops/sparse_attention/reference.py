@@ -5,7 +5,7 @@ from einops import rearrange
 from torch.nn import functional as F
 
 from cclnn._typing import Float, Tensor
-from cclnn.ops.lsh_attention.plan import LSHPlan
+from cclnn.ops.sparse_attention.plan import LSHPlan
 
 EPS = 5e-5  # norms below this are clamped, as in the released code
 
