@@ -23,7 +23,16 @@ MODULES = {
         "CCLNNLoss",
     },
     "models": {"CCLNN", "EDSR", "NLSN", "SRModel", "create_model", "list_models"},
-    "ops": {"LSHPlan", "hash_codes", "make_plan", "lsh_attention", "imresize", "rgb_to_y"},
+    "ops": {
+        "LSHPlan",
+        "dense_attention",
+        "largest_scores",
+        "hash_codes",
+        "make_plan",
+        "lsh_attention",
+        "imresize",
+        "rgb_to_y",
+    },
     "metrics": {"psnr", "ssim"},
     "hub": {"convert_official", "list_pretrained", "load", "model_card", "publish", "published_facts"},
 }
