@@ -128,3 +128,14 @@ with torch.device("meta"):
 assert "torch._dynamo" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@every_layer
+def test_every_submodule_is_called(layer):
+    """So that hooks, LoRA, offloading and sharding of single submodules take effect."""
+    built = build(layer)
+    called = set()
+    for name, module in built.named_modules():
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
+    built(torch.rand(1, 3 if layer is layers.MeanShift else CHANNELS, 5, 7))
+    assert called == {name for name, _ in built.named_modules()}

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 from einops import rearrange
 from torch import nn
-from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_choice, check_divides, check_shape
 from cclnn._typing import Float, Tensor
@@ -91,15 +90,11 @@ class NonLocalSparseAttention(nn.Module):
             )
         features = cast_once(x)
         query = rearrange(self.conv_match(features), "b e h w -> b (h w) e")
-        value = self._values(rearrange(features, "b c h w -> b (h w) c"))
+        value = rearrange(self.conv_assembly(features), "b c h w -> b (h w) c")
         codes = hash_codes(query.detach(), rotations[..., :half])
         plan = make_plan(codes, chunk_size=self.chunk_size)
         attended = lsh_attention(query, value, plan, backend=self.backend)
         return torch.add(x, rearrange(attended, "b (h w) c -> b c h w", h=height), alpha=self.res_scale)
-
-    def _values(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
-        """conv_assembly as the product of matrices that it is: its result is then in token order, without a copy."""
-        return F.linear(tokens, self.conv_assembly.weight.flatten(1), self.conv_assembly.bias)
 
     def n_buckets(self, n: int) -> int:
         """Buckets for n pixels: n // chunk_size made even, at least 2, at most 128."""
