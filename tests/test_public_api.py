@@ -16,7 +16,7 @@ TOP = {
 MODULES = {
     "layers": {
         *("PixelAttention", "ChannelAttention", "ChannelContrastiveAttention", "NonLocalSparseAttention"),
-        *("ResBlock", "CCLNBlock", "Upsampler", "MeanShift"),
+        *("ResBlock", "CCLNBlock", "Upsampler", "MeanShift", "ResidualChannelAttentionBlock", "ResidualGroup"),
     },
     "losses": {
         *("channel_contrastive_loss", "channel_sparsity_loss", "ChannelContrastiveLoss", "ChannelSparsityLoss"),

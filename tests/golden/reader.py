@@ -42,6 +42,7 @@ CASES: dict[str, list[str]] = {
     "pa": _both("pa01", "pa02", "pa03_big"),
     "resblock": _both("resblock01", "resblock02"),
     "calayer": _both("calayer01", "calayer02"),
+    "rcab": _both("rcab01"),
     "upsampler": ["upsampler_x2", "upsampler_x3"],
     "meanshift": ["meanshift_r255"],
     "ccln": _both("ccln01", "ccln02_grad"),

@@ -8,7 +8,7 @@ from golden.reader import CASES, HERE, LIMIT, SHARED, read
 
 GROUPS = re.compile(
     r"nlsa_|pa\d|resblock|calayer|ccln0|cclnn_|cclloss|edsr_x|nlsn_x|upsampler|meanshift|psnr_|ssim01"
-    r"|lam_"
+    r"|lam_|rcab"
     r"|edsr_wrapper|nlsnrepo_chop|rnanrepo_chop"
 )
 KNOWN = {name for names in CASES.values() for name in names}
@@ -19,7 +19,7 @@ def stems(folder: Path) -> set[str]:
 
 
 def test_no_file_is_listed_twice():
-    assert sum(map(len, CASES.values())) == len(KNOWN) == 90
+    assert sum(map(len, CASES.values())) == len(KNOWN) == 92
 
 
 def test_this_folder_holds_only_known_small_files():

@@ -6,6 +6,7 @@ from cclnn.layers.mean_shift import MeanShift
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
 from cclnn.layers.pixel_attention import PixelAttention
 from cclnn.layers.residual import ResBlock
+from cclnn.layers.residual_channel_attention import ResidualChannelAttentionBlock, ResidualGroup
 from cclnn.layers.upsampler import Upsampler
 
 __all__ = [
@@ -16,5 +17,7 @@ __all__ = [
     "NonLocalSparseAttention",
     "PixelAttention",
     "ResBlock",
+    "ResidualChannelAttentionBlock",
+    "ResidualGroup",
     "Upsampler",
 ]
