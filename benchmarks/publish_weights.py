@@ -25,7 +25,7 @@ import cclnn
 from cclnn._files import write_atomically
 from cclnn.evaluation import evaluate
 from cclnn.evaluation.complexity import count_parameters
-from cclnn.hub import checkpoint
+from cclnn.models._files import write_model
 
 PACKAGE = Path(cclnn.__file__).parent / "weights"
 MANIFEST = PACKAGE / "manifest.json"
@@ -54,13 +54,13 @@ def main() -> None:
     model = cclnn.create_model(args.model, scale=state["config"]["scale"])
     others = {name: value for name, value in state["config"].items() if value != model.config[name]}
     assert others.keys() <= WITHOUT_WEIGHTS, f"{args.run} is not a run of {args.model}: {others}"
-    checkpoint.load_strictly(model, weights(state), str(args.run))
+    model.load_state_dict(weights(state))
 
     path = (args.into or PACKAGE) / f"{args.name}.safetensors"
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint.write_file(model, Path(folder) / path.name, dtype=torch.float16)
+        write_model(model, Path(folder) / path.name, dtype=torch.float16)
         content = (Path(folder) / path.name).read_bytes()
-        stored = checkpoint.read_file(Path(folder) / path.name)
+        stored = cclnn.load(Path(folder) / path.name)
     assert args.into or len(content) <= LIMIT, f"{len(content)} bytes, {LIMIT} are allowed in the package"
     folders = {folder.name: folder for folder in (args.set5, args.b100)}
     assert [*folders] == ["Set5", "B100"], f"the folders must be called Set5 and B100, not {', '.join(folders)}"
@@ -78,6 +78,7 @@ def main() -> None:
         **({"path": path.as_posix(), "bytes": len(content)} if args.into else {"file": path.name}),
         "sha256": hashlib.sha256(content).hexdigest(),
         "model": args.model,
+        "architecture": type(model).__name__,
         "config": model.config,
         "parameters": count_parameters(model),
         "training": {

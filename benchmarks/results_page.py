@@ -22,9 +22,10 @@ from cclnn._files import write_atomically
 from cclnn.attribution import attended_pixels, channel_weights, local_attribution_map
 from cclnn.evaluation import Evaluation, bicubic, evaluate, figures, find_dataset, tables
 from cclnn.evaluation.datasets import Pair
-from cclnn.hub.pretrained import list_pretrained, manifest
 from cclnn.metrics import psnr
 from cclnn.ops import rgb_to_y
+from cclnn.pretrained import list_pretrained
+from cclnn.weights import manifest
 
 ROOT = Path(__file__).parents[1]
 RESULTS, FIGURES, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "figures", ROOT / "docs" / "results.md"

@@ -6,12 +6,24 @@ import sys
 import pytest
 
 import cclnn
+from cclnn.models import registry
 
 TOP = {
     *("CCLNN", "EDSR", "NLSN", "CCLNBlock", "ChannelAttention", "ChannelContrastiveAttention", "MeanShift"),
     *("NonLocalSparseAttention", "PixelAttention", "ResBlock", "Upsampler", "Upscaler", "__version__"),
     *("convert_official", "create_model", "hub", "layers", "list_models", "list_pretrained", "load", "losses"),
-    *("attribution", "evaluation", "metrics", "models", "ops", "upscale"),
+    *(
+        "attribution",
+        "evaluation",
+        "image",
+        "metrics",
+        "models",
+        "ops",
+        "precision",
+        "pretrained",
+        "upscale",
+        "upscaler",
+    ),
 }
 MODULES = {
     "layers": {
@@ -22,7 +34,7 @@ MODULES = {
         *("channel_contrastive_loss", "channel_sparsity_loss", "ChannelContrastiveLoss", "ChannelSparsityLoss"),
         "CCLNNLoss",
     },
-    "models": {"CCLNN", "EDSR", "NLSN", "SRModel", "create_model", "list_models"},
+    "models": {*registry.ARCHITECTURES, "Architecture", "Released", "SRModel", "create_model", "list_models"},
     "ops": {
         "LSHPlan",
         "dense_attention",
@@ -34,7 +46,10 @@ MODULES = {
         "rgb_to_y",
     },
     "metrics": {"psnr", "ssim"},
-    "hub": {"convert_official", "list_pretrained", "load", "model_card", "publish", "published_facts"},
+    "hub": {"model_card", "read_state_dict", "upload_folder"},
+    "pretrained": {
+        *("convert_official", "detect", "list_pretrained", "load", "publish", "published_facts", "to_official"),
+    },
 }
 EXTRAS = ("PIL", "click", "tqdm", "jaxtyping", "beartype", "skimage", "scipy", "torchvision")
 MODELS = ["cclnn", "cclnn-l", "cclnn-t", "edsr", "edsr-baseline", "edsr-l", "nlsn", "nlsn-l"]
@@ -58,7 +73,15 @@ def test_module_names(module):
 
 
 def test_model_names():
-    assert cclnn.list_models() == MODELS
+    """Those of the design are there, each in `cclnn.models` by its class."""
+    assert set(MODELS) <= set(cclnn.list_models())
+    assert all(getattr(cclnn.models, name) is kind for name, kind in registry.ARCHITECTURES.items())
+
+
+@pytest.mark.parametrize("module", ["attribution", "hub", "image", "ops.sparse_attention", "precision", "upscaler"])
+def test_every_documented_module_is_an_attribute_of_the_package(module):
+    done = run(f"import types, cclnn; assert isinstance(cclnn.{module}, types.ModuleType), cclnn.{module}")
+    assert done.returncode == 0, done.stderr
 
 
 def test_upscale_stays_a_function_whatever_is_imported_first():

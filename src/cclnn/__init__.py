@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING, Any
 from cclnn._version import __version__
 
 if TYPE_CHECKING:
-    from cclnn import attribution, evaluation, hub, layers, losses, metrics, models, ops
-    from cclnn.hub.convert import convert_official
-    from cclnn.hub.pretrained import list_pretrained, load
+    from cclnn import (
+        attribution,
+        evaluation,
+        hub,
+        image,
+        layers,
+        losses,
+        metrics,
+        models,
+        ops,
+        precision,
+        pretrained,
+        upscaler,
+    )
     from cclnn.layers import (
         CCLNBlock,
         ChannelAttention,
@@ -26,29 +37,43 @@ if TYPE_CHECKING:
         Upsampler,
     )
     from cclnn.models import CCLNN, EDSR, NLSN, create_model, list_models
+    from cclnn.pretrained import convert_official, list_pretrained, load
     from cclnn.upscaler import Upscaler, upscale
 
-_HOME = {
-    "CCLNBlock": "cclnn.layers",
-    "CCLNN": "cclnn.models",
-    "ChannelAttention": "cclnn.layers",
-    "ChannelContrastiveAttention": "cclnn.layers",
-    "EDSR": "cclnn.models",
-    "MeanShift": "cclnn.layers",
-    "NLSN": "cclnn.models",
-    "NonLocalSparseAttention": "cclnn.layers",
-    "PixelAttention": "cclnn.layers",
-    "ResBlock": "cclnn.layers",
-    "Upsampler": "cclnn.layers",
-    "Upscaler": "cclnn.upscaler",
-    "convert_official": "cclnn.hub",
-    "create_model": "cclnn.models",
-    "list_models": "cclnn.models",
-    "list_pretrained": "cclnn.hub",
-    "load": "cclnn.hub",
-    "upscale": "cclnn.upscaler",
+_MODULES = (
+    "attribution",
+    "evaluation",
+    "hub",
+    "image",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "precision",
+    "pretrained",
+    "upscaler",
+)
+_HOME = {  # public name -> the module that defines it
+    "CCLNBlock": "layers",
+    "CCLNN": "models",
+    "ChannelAttention": "layers",
+    "ChannelContrastiveAttention": "layers",
+    "EDSR": "models",
+    "MeanShift": "layers",
+    "NLSN": "models",
+    "NonLocalSparseAttention": "layers",
+    "PixelAttention": "layers",
+    "ResBlock": "layers",
+    "Upsampler": "layers",
+    "Upscaler": "upscaler",
+    "convert_official": "pretrained",
+    "create_model": "models",
+    "list_models": "models",
+    "list_pretrained": "pretrained",
+    "load": "pretrained",
+    "upscale": "upscaler",
 }
-_FOLDERS = ("attribution", "evaluation", "hub", "layers", "losses", "metrics", "models", "ops")
 
 __all__ = [
     "CCLNN",
@@ -69,6 +94,7 @@ __all__ = [
     "create_model",
     "evaluation",
     "hub",
+    "image",
     "layers",
     "list_models",
     "list_pretrained",
@@ -77,15 +103,18 @@ __all__ = [
     "metrics",
     "models",
     "ops",
+    "precision",
+    "pretrained",
     "upscale",
+    "upscaler",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FOLDERS:
+    if name in _MODULES:
         return importlib.import_module(f"cclnn.{name}")
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        return getattr(importlib.import_module(f"cclnn.{_HOME[name]}"), name)
     raise AttributeError(f"module 'cclnn' has no attribute {name!r}")
 
 

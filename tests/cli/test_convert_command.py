@@ -57,10 +57,12 @@ def test_says_what_it_found(checkpoint, tmp_path):
 
 def test_says_what_it_assumed(checkpoint, tmp_path):
     done = run(checkpoint, "-o", tmp_path / "edsr")
-    assert done.output.splitlines()[1:] == ["assumed, since no tensor shows it (--set gives another): res_scale 0.1"]
+    assert done.output.splitlines()[1:] == [
+        "assumed, since the checkpoint cannot reveal it (--set changes it): res_scale 0.1"
+    ]
     torch.save(read("nlsn_x2.f32").under("state."), tmp_path / "nlsn.pt")
     done = run(tmp_path / "nlsn.pt", "-o", tmp_path / "nlsn", "--set", "n_hashes=2")
-    assert done.output.endswith("(--set gives another): res_scale 0.1, chunk_size 144\n")
+    assert done.output.endswith("(--set changes it): res_scale 0.1, chunk_size 144\n")
 
 
 def test_reads_the_format_before_torch_1_6_and_safetensors(checkpoint, tmp_path):

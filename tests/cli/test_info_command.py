@@ -11,7 +11,7 @@ import cclnn
 from cclnn.cli.commands import cli
 from cclnn.cli.info import _reach
 from cclnn.evaluation import cost
-from cclnn.hub.pretrained import manifest
+from cclnn.weights import manifest
 
 
 def run(*arguments):
@@ -31,7 +31,7 @@ def test_a_published_model():
     counted = cost(cclnn.load("cclnn-t-x2"), (360, 640), repeats=0, memory=False)
     assert f"  MACs: {counted.macs / 1e9:,.2f} G" in lines
     assert f"  activations: {counted.activations / 1e6:,.2f} M" in lines
-    assert any(line.startswith("an output pixel depends on the whole image (or tile): 4 modules") for line in lines)
+    assert "an output pixel depends on the whole image (or tile)" in lines
     assert f"trained, data: {entry['training']['data']}" in lines
     measured = entry["measured"]["Set5"]
     assert f"Set5 x2: {measured['psnr']:.3f} dB, SSIM {measured['ssim']:.4f} (5 images)" in lines

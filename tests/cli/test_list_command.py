@@ -49,7 +49,10 @@ def test_lists_every_model_with_the_parameters_of_the_papers():
     assert rows["edsr"]["parameters x4"] == 43_089_947
     assert (rows["cclnn-t"]["weights"], rows["edsr"]["weights"]) == ("yes", "no")
     lines = run("--models").splitlines()
-    assert lines[0].split() == ["model", *("parameters", "x2", "parameters", "x3", "parameters", "x4"), "weights"]
+    counts = ["parameters", "x2", "parameters", "x3", "parameters", "x4"]
+    assert lines[0].split() == ["model", *counts, "weights", "scales", "year", "paper", "released", "code"]
+    assert rows["nlsn"]["year"] == "2021"
+    assert rows["edsr-l"]["paper"] == "EDSR"
     assert len({len(line) for line in lines}) == 1
 
 

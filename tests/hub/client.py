@@ -11,7 +11,7 @@ import os
 import sys
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "cclnn.hub.pretrained"])
+CONTEXT.set_forkserver_preload(["torch", "cclnn.pretrained"])
 
 
 class Client:

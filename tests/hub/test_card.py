@@ -4,7 +4,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 import cclnn
-from cclnn.hub import model_card, published_facts
+from cclnn.hub import model_card
+from cclnn.pretrained import published_facts
 
 FACTS = {
     "name": "tiny-x2",

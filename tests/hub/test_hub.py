@@ -238,17 +238,18 @@ def publish(client, repo, versions, cache, **changes):
     entry = {
         "sha256": sha256(data["model.safetensors"]),
         "model": "edsr",
+        "architecture": "EDSR",
         "config": cclnn.EDSR(2, channels=8, n_resblocks=1).config,
         "hub": {"repo": REPO, "revision": repo.refs["main"]},
         **changes,
     }
     code = """
-from cclnn.hub import pretrained
-real, pretrained.manifest = pretrained.manifest, lambda: {"tiny": entry}
+from cclnn import weights
+real, weights.manifest = weights.manifest, lambda: {"tiny": entry}
 try:
     result = fingerprint(cclnn.load("tiny", cache_dir=cache))
 finally:
-    pretrained.manifest = real
+    weights.manifest = real
 """
     return client.run(code, entry=entry, cache=cache)
 
@@ -441,7 +442,7 @@ def test_publish_uploads_the_three_files_and_nothing_else(hub, client, versions,
     for name, data in versions[0][0].items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "secret.txt").write_text("not for others")
-    code = "from cclnn.hub import publish; result = publish(folder, 'me/mine', token=token)"
+    code = "from cclnn.pretrained import publish; result = publish(folder, 'me/mine', token=token)"
     hub.repo("me/mine", {"notes.md": b"kept"})
     source = client.run(code, folder=str(tmp_path), token=TOKEN)
     repo = hub.repos["me/mine"]
@@ -452,7 +453,7 @@ def test_publish_uploads_the_three_files_and_nothing_else(hub, client, versions,
 def test_publishing_without_the_right_is_told(hub, client, versions, tmp_path):
     for name, data in versions[0][0].items():
         (tmp_path / name).write_bytes(data)
-    code = "from cclnn.hub import publish; result = publish(folder, 'me/mine', token='hf_bad')"
+    code = "from cclnn.pretrained import publish; result = publish(folder, 'me/mine', token='hf_bad')"
     failure = client.run(code, folder=str(tmp_path))
     assert "OSError" in kinds(failure)
     assert "the upload of hf-hub:me/mine: the Hub's client failed: HfHubHTTPError" in failure

@@ -5,9 +5,10 @@ import torch
 from golden.reader import assert_golden, assert_golden_gradients, cases, read
 from torch.testing import assert_close
 
-from cclnn.hub.convert import rename
+from cclnn.hub.renames import rename
 from cclnn.layers import CCLNBlock, non_local_sparse_attention
 from cclnn.losses import channel_contrastive_loss, channel_sparsity_loss
+from cclnn.models import CCLNN
 
 BACKENDS = ["reference", "chunked"]
 
@@ -23,7 +24,10 @@ def block_of(case, backend):
         res_scale=params["res_scale"],
         backend=backend,
     )
-    ours = {key: rename(f"body.0.{key}").removeprefix("body.0.") for key in case.under("state.")}
+    ours = {
+        key: rename(f"body.0.{key}", CCLNN.architecture.released.renames).removeprefix("body.0.")
+        for key in case.under("state.")
+    }
     block.to(case["input.x"].dtype).load_state_dict({ours[key]: case[f"state.{key}"] for key in ours})
     block.nonlocal_attention.rotations = case.rotations()
     return block.eval(), {name: key for key, name in ours.items()}

@@ -4,9 +4,9 @@ import pytest
 import torch
 from golden.reader import assert_golden, assert_golden_gradients, cases, read
 
-from cclnn.hub import convert_official
-from cclnn.hub.convert import rename
+from cclnn.hub.renames import rename
 from cclnn.layers import ChannelAttention, NonLocalSparseAttention, non_local_sparse_attention
+from cclnn.pretrained import convert_official
 
 backends = pytest.mark.parametrize("backend", ["reference", "chunked"])
 
@@ -36,7 +36,9 @@ def run(case, model):
     if "cotangent" in case:
         (y * case["cotangent"]).sum().backward()
         parameters = dict(model.named_parameters())
-        named = {key: parameters.pop(rename(key)) for key in case.under("grad.state.")}
+        named = {
+            key: parameters.pop(rename(key, model.architecture.released.renames)) for key in case.under("grad.state.")
+        }
         assert not parameters
         assert_golden_gradients(case, x, named, float32=1e-4)
 

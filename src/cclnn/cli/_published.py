@@ -1,16 +1,8 @@
 """The published weights as the manifest lists them, read without importing torch."""
 
-import json
-from importlib import resources
-from typing import Any
-
 import click
 
-
-def manifest() -> dict[str, Any]:
-    """Published name -> configuration, size, measured quality."""
-    entries: dict[str, Any] = json.loads(resources.files("cclnn.weights").joinpath("manifest.json").read_text())
-    return entries
+from cclnn.weights import manifest
 
 
 def choose(model: str | None, scale: int | None) -> tuple[str, int | None]:

@@ -56,7 +56,7 @@ def attribute(
         figures.check_figure_path(output)
 
         from cclnn.evaluation.datasets import Pair, read_rgb
-        from cclnn.hub import load
+        from cclnn.pretrained import load
 
         network = load(model)
         lr = read_rgb(image).float() / 255 if no_truth else Pair(image.stem, image, None).load(network.scale)[0]

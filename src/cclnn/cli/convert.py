@@ -14,16 +14,26 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
-@click.option("--arch", default="auto", show_default=True, help="edsr, nlsn-l, ...; auto tells it from the tensors.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="An argument that no tensor shows.")
+@click.option("--arch", default="auto", show_default=True, help="Model that the checkpoint holds; auto detects it.")
 @click.option(
-    "--dtype", type=click.Choice(list(DTYPES)), default="fp32", show_default=True, help="To store weights in."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An argument the checkpoint cannot reveal, e.g. res_scale=0.1.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(list(DTYPES)),
+    default="fp32",
+    show_default=True,
+    help="Number format of the stored weights.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the model in the folder if there is one.")
 def convert(file: Path, output: Path, arch: str, settings: tuple[str, ...], dtype: str, overwrite: bool) -> None:
-    """Convert FILE (.pt, .pth, .bin or .safetensors, as the released code of EDSR and NLSN saves it) to safetensors.
+    """Convert FILE (.pt, .pth, .bin or .safetensors, as released code saves it) to a folder that cclnn.load takes.
 
-    Tensors only: a file that holds anything else is refused, because reading it could run code.
+    FILE may hold tensors only: anything else is refused, because reading it could run code.
 
     \b
     Example: cclnn convert model_x2.pt --arch nlsn -o nlsn-x2
@@ -35,8 +45,8 @@ def convert(file: Path, output: Path, arch: str, settings: tuple[str, ...], dtyp
 
         import torch
 
-        from cclnn.hub.convert import UNSEEN, convert_official
-        from cclnn.hub.pickles import read_state_dict
+        from cclnn.hub import read_state_dict
+        from cclnn.pretrained import convert_official
 
         state = read_state_dict(file)
         try:
@@ -47,9 +57,11 @@ def convert(file: Path, output: Path, arch: str, settings: tuple[str, ...], dtyp
     size = sum(tensor.numel() for tensor in model.state_dict().values())
     told = ", ".join(f"{name} {value}" for name, value in model.config.items())
     click.echo(f"wrote {output}: {type(model).__name__} with {size:,} parameters; {told}")
-    assumed = [f"{name} {model.config[name]}" for name in UNSEEN if name in model.config.keys() - arguments.keys()]
-    if assumed:
-        click.echo(f"assumed, since no tensor shows it (--set gives another): {', '.join(assumed)}")
+    released = model.architecture.released
+    unseen = [name for name in (released.unseen if released else ()) if name not in arguments]
+    if unseen:
+        assumed = ", ".join(f"{name} {model.config[name]}" for name in unseen)
+        click.echo(f"assumed, since the checkpoint cannot reveal it (--set changes it): {assumed}")
 
 
 def _parse(setting: str) -> tuple[str, Any]:

@@ -81,8 +81,8 @@ def evaluate(
         from cclnn.evaluation import tables
         from cclnn.evaluation.ablation import ablation_rows
         from cclnn.evaluation.benchmark import evaluate as run
-        from cclnn.hub import load
         from cclnn.precision import keep_freed_memory
+        from cclnn.pretrained import load
 
         keep_freed_memory()
         rows = ablation_rows({name: load(name) for name in names}, trained_with) if ablation else None

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option("--scale", type=click.IntRange(min=2), default=2, show_default=True, help="Of an architecture's name.")
+@click.option(
+    "--scale",
+    type=click.IntRange(min=2),
+    default=2,
+    show_default=True,
+    help="Scale of a model given by its architecture's name.",
+)
 @click.option("--size", type=Numbers("h,w"), help="Rows and columns of the input.  [default: 1280x720 / scale]")
 @click.option("--blocks", is_flag=True, help="The cost of every block.")
 @click.option("--time", "timed", is_flag=True, help="Run it: seconds and peak memory for an input of this size.")
@@ -47,8 +53,9 @@ def _load(name: str) -> tuple["SRModel", Path | None, Mapping[str, Any]]:
     """The model, the file it came from where it is one on this machine, and the manifest's entry where it has one."""
     from importlib import resources
 
-    from cclnn.hub.checkpoint import WEIGHTS
-    from cclnn.hub.pretrained import load, manifest
+    from cclnn.hub.container import WEIGHTS
+    from cclnn.pretrained import load
+    from cclnn.weights import manifest
 
     model = load(name)
     entry = manifest().get(name, {})
@@ -91,23 +98,9 @@ def _cost_lines(model: "SRModel", cost: "Cost") -> list[str]:
 
 
 def _reach(model: "SRModel") -> str:
-    """How far a network sees: without bound where it attends or averages over the image."""
-    import math
-
-    from torch import nn
-
-    from cclnn.layers import ChannelAttention, NonLocalSparseAttention
-
-    far = [module for module in model.modules() if isinstance(module, (NonLocalSparseAttention, ChannelAttention))]
-    if far:
-        kinds = ", ".join(sorted({type(module).__name__ for module in far}))
-        return f"the whole image (or tile): {len(far)} modules of kind {kinds}"
-    before, after = 0, 0  # the tail's last convolution runs on the large image
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            steps = module.kernel_size[0] // 2
-            before, after = (before, after + steps) if name == "tail.1" else (before + steps, after)
-    return f"at most {before + math.ceil(after / model.scale)} input pixels to each side"
+    """How far a network sees, as its architecture's record says."""
+    reach = model.architecture.reach(model)
+    return "the whole image (or tile)" if reach is None else f"at most {reach} input pixels to each side"
 
 
 def _record(entry: Mapping[str, Any]) -> list[str]:

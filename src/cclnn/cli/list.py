@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cclnn.cli._published import manifest
+from cclnn.weights import manifest
 
 
 @click.command(name="list")
@@ -73,20 +73,29 @@ def _size(entry: dict[str, Any]) -> int | None:
 
 
 def _models() -> list[dict[str, Any]]:
-    import torch
-
     from cclnn.evaluation.complexity import count_parameters
-    from cclnn.models import create_model, list_models
+    from cclnn.models import create_model
+    from cclnn.models.registry import models
 
     published = {entry["model"] for entry in manifest().values()}
     rows = []
-    for name in list_models():
+    for name, variant in models().items():
+        record = variant.record
         row: dict[str, Any] = {"model": name}
         for scale in (2, 3, 4):
-            with torch.device("meta"):
-                model = create_model(name, scale=scale)
-            row[f"parameters x{scale}"] = count_parameters(model)
-        rows.append({**row, "weights": "yes" if name in published else "no"})
+            known = scale in record.scales
+            model = create_model(name, scale=scale, device="meta") if known else None
+            row[f"parameters x{scale}"] = count_parameters(model) if model is not None else None
+        rows.append(
+            {
+                **row,
+                "weights": "yes" if name in published else "no",
+                "scales": " ".join(map(str, record.scales)),
+                "year": str(record.year),
+                "paper": f"{record.title}: {record.note}" if record.note else record.title,
+                "released code": record.released.license if record.released else None,
+            }
+        )
     return rows
 
 

@@ -10,8 +10,8 @@ from cclnn.cli._errors import in_one_line
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("repo")
-@click.option("--private", is_flag=True, help="If the repository is made now, only you see it.")
-@click.option("--message", help="Of the commit.  [default: Upload with cclnn]")
+@click.option("--private", is_flag=True, help="Make the repository private, if it is made now.")
+@click.option("--message", help="Message of the commit.  [default: Upload with cclnn]")
 @click.option("--dry-run", is_flag=True, help="Check the folder and say what would be uploaded; needs no network.")
 def publish(folder: Path, repo: str, private: bool, message: str | None, dry_run: bool) -> None:
     """Upload the model in FOLDER to REPO (org/name) on the Hub, in one commit.
@@ -21,12 +21,11 @@ def publish(folder: Path, repo: str, private: bool, message: str | None, dry_run
     \b
     Example: cclnn publish my-model me/my-model --private
     """
-    from cclnn.hub.upload import check_repo_id, plan
-    from cclnn.hub.upload import publish as upload
+    from cclnn.pretrained.publishing import plan_upload
+    from cclnn.pretrained.publishing import publish as upload
 
     with in_one_line():
-        check_repo_id(repo)
-        files = plan(folder)
+        files = plan_upload(folder, repo)
         for file in files:
             click.echo(f"{file.path.name}  {file.size:,} bytes  sha256 {file.sha256}")
         if dry_run:

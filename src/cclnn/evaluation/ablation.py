@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from cclnn.evaluation.paper import ABLATIONS, Setting
-from cclnn.models._base import SRModel
+from cclnn.models import SRModel
 
 PAPER_WEIGHT = 4e-3  # lambda of every row of Tables 1-3
 SIZE = ("channels", "n_resblocks")

@@ -25,7 +25,7 @@ from cclnn.evaluation.memory import peak_memory
 from cclnn.evaluation.results import Contestant, Evaluation, Result, Score
 from cclnn.image.files import write_png
 from cclnn.metrics import psnr, ssim
-from cclnn.models._base import SRModel
+from cclnn.models import SRModel
 from cclnn.ops import imresize
 from cclnn.precision import Precision
 from cclnn.upscaler import Upscaler

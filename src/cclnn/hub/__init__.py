@@ -1,8 +1,7 @@
-"""Names, files and repositories to models, and back."""
+"""Where models' files come from and how they are stored: sources, downloads, hashes, containers, cards. No networks."""
 
 from cclnn.hub.card import model_card
-from cclnn.hub.convert import convert_official
-from cclnn.hub.pretrained import list_pretrained, load, published_facts
-from cclnn.hub.upload import publish
+from cclnn.hub.pickles import read_state_dict
+from cclnn.hub.upload import upload_folder
 
-__all__ = ["convert_official", "list_pretrained", "load", "model_card", "publish", "published_facts"]
+__all__ = ["model_card", "read_state_dict", "upload_folder"]

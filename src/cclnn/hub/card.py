@@ -1,18 +1,25 @@
 """The README.md beside weights: a model card with the YAML header that the Hub reads."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from cclnn._version import __version__
-
-if TYPE_CHECKING:
-    from cclnn.models._base import SRModel
 
 FACTS = ("name", "source", "license", "datasets", "tags", "training", "measured")
 UNITS = {"psnr": "PSNR (Y)", "ssim": "SSIM (Y)"}
 
 
-def model_card(model: "SRModel", facts: Mapping[str, Any]) -> str:
+class Network(Protocol):
+    """What a card states of a model."""
+
+    scale: int
+    config: dict[str, Any]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Name -> tensor."""
+
+
+def model_card(model: Network, facts: Mapping[str, Any]) -> str:
     """A model card: YAML header, what it is, how to use it, how it was trained, what it reaches.
 
     Args:
@@ -49,7 +56,7 @@ def model_card(model: "SRModel", facts: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _header(model: "SRModel", name: str, facts: Mapping[str, Any]) -> str:
+def _header(model: Network, name: str, facts: Mapping[str, Any]) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     measured = facts.get("measured", {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cclnn.hub.checkpoint import CONFIG, WEIGHTS
+from cclnn.hub.container import CONFIG, WEIGHTS
 from cclnn.hub.source import Repository
 
 if TYPE_CHECKING:

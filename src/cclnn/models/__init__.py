@@ -1,9 +1,8 @@
-"""Whole networks, one architecture a file; `_registry.py` is the table of names."""
+"""Whole networks, one architecture a file with its record; `registry.py` lists them."""
 
+from cclnn.models._architecture import Architecture, Released
 from cclnn.models._base import SRModel
-from cclnn.models._registry import create_model, list_models
-from cclnn.models.cclnn import CCLNN
-from cclnn.models.edsr import EDSR
-from cclnn.models.nlsn import NLSN
+from cclnn.models.registry import *  # noqa: F403  # every architecture, as registry.py imports them
+from cclnn.models.registry import ARCHITECTURES, create_model, list_models
 
-__all__ = ["CCLNN", "EDSR", "NLSN", "SRModel", "create_model", "list_models"]
+__all__ = ["Architecture", "Released", "SRModel", "create_model", "list_models", *ARCHITECTURES]

@@ -2,38 +2,79 @@
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import nn
+
+from cclnn._checks import check_shape
+from cclnn._typing import Float, Tensor
+from cclnn.hub.download import Access
+from cclnn.hub.files import open_source
+from cclnn.hub.upload import upload_folder
+from cclnn.models import _files
+from cclnn.models._architecture import Architecture
+from cclnn.models._configured import ConfiguredModel
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class SRModel(nn.Module):
-    """A super-resolution network: image (b 3 h w) in [0, 1] to image (b 3 scale*h scale*w), not clamped.
+class SRModel(ConfiguredModel):
+    """A super-resolution network: RGB image (b 3 h w) in [0, 1] to RGB image (b 3 scale*h scale*w), not clamped.
+
+    `model(x)` is the image; `model(x, return_loss=True)` is the image and a 0-dim loss of the network's own, zero where
+    there is none. Any h, w >= 1: what padding or luma handling a network needs is inside it.
+
+    A subclass calls `super().__init__(scale)`, computes in `super_resolve`, and has its record in `architecture`.
+    `model.config` is captured from the call of its constructor; `type(model)(**model.config)` has the same layers.
 
     Args:
         scale: output size / input size.
-        config: the architecture's own constructor arguments, JSON-able: `type(model)(**model.config)` is its twin.
     """
 
-    def __init__(self, scale: int, config: dict[str, Any]) -> None:
+    architecture: ClassVar[Architecture]
+
+    def __init__(self, scale: int) -> None:
         super().__init__()
         self.scale = scale
-        self.config = config
+
+    def super_resolve(self, x: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 sh sw"], Float[Tensor, ""] | None]:
+        """The image and the network's own loss, None where it has none; any floating dtype."""
+        raise NotImplementedError(f"{type(self).__name__} must define super_resolve.")
+
+    def forward(
+        self, x: Float[Tensor, "b 3 h w"], *, return_loss: bool = False
+    ) -> Float[Tensor, "b 3 sh sw"] | tuple[Float[Tensor, "b 3 sh sw"], Float[Tensor, ""]]:
+        check_shape("x", x, "b c h w", c=3)
+        sr, loss = self.super_resolve(x)
+        sr = sr.to(x.dtype)
+        if not return_loss:
+            return sr
+        return sr, x.new_zeros((), dtype=torch.float32) if loss is None else loss
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str], **options: Any) -> "Self":
-        """`cclnn.load(source, **options)`, which must hold a model of this class."""
-        from cclnn.hub.pretrained import load  # the hub imports the models; only these methods look back
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> "Self":
+        """As `cclnn.load`, which documents the arguments; `source` must hold a model of this class."""
 
-        model = load(source, **options)
-        if not isinstance(model, cls):
-            held = type(model).__name__
-            raise ValueError(f"`source`={str(source)!r} holds a model of class {held}, not {cls.__name__}.")
-        return model
+        def this_class(name: str) -> type["Self"]:
+            if name != cls.__name__:
+                raise ValueError(f"`source`={str(source)!r} holds a model of class {name}, not {cls.__name__}.")
+            return cls
+
+        access = Access(Path(cache_dir) if cache_dir else None, token, local_files_only)
+        with open_source(source, access, revision=revision) as files:
+            return _files.read_model(this_class, files, device=device, dtype=dtype)
 
     def save_pretrained(
         self,
@@ -49,9 +90,7 @@ class SRModel(nn.Module):
             dtype: the weights are stored as torch.float32, torch.bfloat16 or torch.float16.
             card: facts for the model card, see `cclnn.hub.model_card`.
         """
-        from cclnn.hub import checkpoint
-
-        checkpoint.save_pretrained(self, folder, dtype=dtype, card=card)
+        _files.save_folder(self, folder, dtype=dtype, card=card)
 
     def push_to_hub(
         self,
@@ -67,14 +106,13 @@ class SRModel(nn.Module):
 
         Args:
             repo_id: "org/repo" on the Hub.
-            private: of a repository that is made now.
-            token: of the Hub; None uses the one that `hf auth login` stored.
-            message: of the commit.
+            private: whether a repository that is made now is private.
+            token: access token; None uses the one that `hf auth login` stored.
+            message: the commit's message.
             dtype, card: as in `save_pretrained`.
 
         Returns:
             What `cclnn.load` takes to load this very commit: "hf-hub:org/repo@commit".
         """
-        from cclnn.hub.upload import push
-
-        return push(self, repo_id, private=private, token=token, message=message, dtype=dtype, card=card)
+        with _files.saved_for(self, repo_id, dtype=dtype, card=card) as folder:
+            return upload_folder(folder, repo_id, private=private, token=token, message=message)

@@ -1,15 +1,17 @@
 """CCLNN: EDSR with channel contrastive attention-based local-nonlocal mutual blocks (Liu et al. 2024)."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
-from torch import nn
 
-from cclnn._checks import check_at_least
-from cclnn._typing import Float, Tensor
+from cclnn._arguments import Range
+from cclnn._typing import Tensor
 from cclnn.layers.ccln_block import Branch, CCLNBlock, Sparsity
 from cclnn.layers.residual import ResBlock
-from cclnn.models._skeleton import ResidualSR
+from cclnn.models._architecture import Architecture, Released
+from cclnn.models._arguments import ChunkSize, Depth, Factor, Hashes, Scale, Seed, White, Width
+from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_trunk, with_attentions
 from cclnn.ops.sparse_attention import Backend
 
 
@@ -33,84 +35,114 @@ class CCLNN(ResidualSR):
         sparsity: "contrastive", "l1" or "none" (the paper's Table 2).
         rgb_range: value of white that the weights expect; the image itself is always in [0, 1].
         seed: seed of the rotations in evaluation; the i-th CCLN block uses seed + i.
-        backend: of `cclnn.ops.lsh_attention`; not part of `config`.
+        backend: backend of `cclnn.ops.lsh_attention`; not part of `config`.
+        device, dtype: where and as what the parameters are made, as in torch's own modules.
     """
 
     def __init__(
         self,
-        scale: int = 2,
+        scale: Scale = 2,
         *,
-        channels: int = 256,
-        n_resblocks: int = 32,
-        res_scale: float = 0.1,
-        reduction: int = 16,
-        ratio: float | None = None,
-        margin: float = 1.0,
-        match_reduction: int = 4,
-        n_hashes: int = 4,
-        chunk_size: int = 144,
+        channels: Width = 256,
+        n_resblocks: Depth = 32,
+        res_scale: Factor = 0.1,
+        reduction: Width = 16,
+        ratio: Annotated[float, Range(0, 1)] | None = None,
+        margin: Annotated[float, Range(-1000, 1000)] = 1.0,
+        match_reduction: Width = 4,
+        n_hashes: Hashes = 4,
+        chunk_size: ChunkSize = 144,
         branch: Branch = "both",
         sparsity: Sparsity = "contrastive",
-        rgb_range: float = 1.0,
-        seed: int = 0,
+        rgb_range: White = 1.0,
+        seed: Seed = 0,
         backend: Backend = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        check_at_least("n_resblocks", n_resblocks, 1)
         share = (0.15 if scale <= 3 else 0.10) if ratio is None else ratio
 
-        def blocks() -> Iterator[nn.Module]:
-            for i in range(n_resblocks + 1):
-                if i:
-                    yield ResBlock(channels, res_scale=res_scale)
-                if i % 8 == 0:
-                    yield CCLNBlock(
-                        channels,
-                        reduction=reduction,
-                        ratio=share,
-                        margin=margin,
-                        match_reduction=match_reduction,
-                        n_hashes=n_hashes,
-                        chunk_size=chunk_size,
-                        res_scale=res_scale,
-                        branch=branch,
-                        sparsity=sparsity,
-                        seed=seed + i // 8,
-                        backend=backend,
-                    )
+        def attention(index: int) -> CCLNBlock:
+            return CCLNBlock(
+                channels,
+                reduction=reduction,
+                ratio=share,
+                margin=margin,
+                match_reduction=match_reduction,
+                n_hashes=n_hashes,
+                chunk_size=chunk_size,
+                res_scale=res_scale,
+                branch=branch,
+                sparsity=sparsity,
+                seed=seed + index,
+                backend=backend,
+                device=device,
+                dtype=dtype,
+            )
+
+        def residual() -> ResBlock:
+            return ResBlock(channels, res_scale=res_scale, device=device, dtype=dtype)
 
         super().__init__(
             scale,
             channels=channels,
-            blocks=blocks(),
+            blocks=with_attentions(n_resblocks, residual, attention),
             rgb_range=rgb_range,
-            config={
-                "scale": scale,
-                "channels": channels,
-                "n_resblocks": n_resblocks,
-                "res_scale": res_scale,
-                "reduction": reduction,
-                "ratio": share,
-                "margin": margin,
-                "match_reduction": match_reduction,
-                "n_hashes": n_hashes,
-                "chunk_size": chunk_size,
-                "branch": branch,
-                "sparsity": sparsity,
-                "rgb_range": rgb_range,
-                "seed": seed,
-            },
+            device=device,
+            dtype=dtype,
         )
+        self.config["ratio"] = share  # what the scale decided, so that a file says what it uses
 
-    def forward(  # type: ignore[override]  # two results only when asked for
-        self, x: Float[Tensor, "b 3 h w"], *, return_loss: bool = False
-    ) -> Float[Tensor, "b 3 sh sw"] | tuple[Float[Tensor, "b 3 sh sw"], Float[Tensor, ""]]:
-        features = self.embed(x)
-        deep, losses = features, []
-        for block in self.body:
-            if isinstance(block, CCLNBlock):
-                deep, loss = block(deep)
-                losses.append(loss)
-            else:
-                deep = block(deep)
-        sr = self.reconstruct(features + deep).to(x.dtype)
-        return (sr, torch.stack(losses).mean()) if return_loss else sr
+
+def infer_cclnn(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that tensors show: the trunk's, and the widths of the match embedding and of the bottleneck."""
+    inferred = infer_trunk(tensors, given)
+    for name, tensor in tensors.items():
+        if name.endswith("conv_match.weight"):
+            inferred["match_reduction"] = inferred["channels"] // tensor.shape[0]
+        if name.endswith("squeeze.weight"):
+            inferred["reduction"] = inferred["channels"] // tensor.shape[0]
+    return inferred
+
+
+CCLNN.architecture = Architecture(
+    title="CCLNN",
+    paper="Liu, Chu, Wei 2024, A Channel Contrastive Attention-based Local-Nonlocal Mutual block on Super-Resolution",
+    year=2024,
+    url="https://doi.org/10.1587/transinf.2023EDL8092",
+    summary=(
+        "NLSN's layout with CCLN blocks in place of its attentions. New in it: a local branch (channel attention and a "
+        "residual block) beside a non-local one (pixel attention and sparse attention), and a contrastive loss that "
+        "drives the channel weights apart. Layers to borrow: `CCLNBlock`, `ChannelContrastiveAttention`."
+    ),
+    variants={
+        "cclnn": {},
+        "cclnn-l": {"channels": 128, "n_resblocks": 16},
+        "cclnn-t": {"channels": 64, "n_resblocks": 8, "res_scale": 1.0, "chunk_size": 64, "n_hashes": 1},
+    },
+    parameters={
+        "cclnn": {2: 48_068_267, 3: 51_018_667, 4: 50_428_587},
+        "cclnn-l": {2: 6_569_491, 3: 7_307_411, 4: 7_159_827},
+        "cclnn-t": {2: 963_011},
+    },
+    receptive_radius="global",
+    released=Released(  # no code was released: NLSN's layout, with a block's parts named pa, nlsa, cca and res
+        source="none: NLSN's layout, with a block's parts named pa, nlsa, cca and res",
+        license="unknown",
+        signature="body.0.pa.conv.weight",
+        renames=(
+            *TRUNK,
+            ("body.{i}.pa.conv.*", "body.{i}.pixel_attention.conv.*"),
+            ("body.{i}.nlsa.conv_match.0.*", "body.{i}.nonlocal_attention.conv_match.*"),
+            ("body.{i}.nlsa.conv_assembly.0.*", "body.{i}.nonlocal_attention.conv_assembly.*"),
+            ("body.{i}.cca.conv_du.0.*", "body.{i}.channel_attention.squeeze.*"),
+            ("body.{i}.cca.conv_du.2.*", "body.{i}.channel_attention.excite.*"),
+            ("body.{i}.res.body.0.*", "body.{i}.residual.conv1.*"),
+            ("body.{i}.res.body.2.*", "body.{i}.residual.conv2.*"),
+            *LAST,
+        ),
+        infer=infer_cclnn,
+        unseen=("res_scale", "n_hashes", "chunk_size"),
+    ),
+    small={"channels": 32, "n_resblocks": 8},
+)

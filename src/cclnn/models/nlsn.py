@@ -1,13 +1,16 @@
 """NLSN: EDSR with non-local sparse attention (Mei et al. 2021)."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
-from torch import nn
+import torch
 
-from cclnn._checks import check_at_least
+from cclnn._typing import Tensor
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
 from cclnn.layers.residual import ResBlock
-from cclnn.models._skeleton import ResidualSR
+from cclnn.models._architecture import Architecture, Released
+from cclnn.models._arguments import ChunkSize, Depth, Factor, Hashes, Scale, Seed, White, Width
+from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_trunk, with_attentions
 from cclnn.ops.sparse_attention import Backend
 
 
@@ -24,54 +27,87 @@ class NLSN(ResidualSR):
         chunk_size: pixels per chunk.
         rgb_range: value of white that the weights expect; the image itself is always in [0, 1].
         seed: seed of the rotations in evaluation; the i-th attention uses seed + i.
-        backend: of `cclnn.ops.lsh_attention`; not part of `config`.
+        backend: backend of `cclnn.ops.lsh_attention`; not part of `config`.
+        device, dtype: where and as what the parameters are made, as in torch's own modules.
     """
 
     def __init__(
         self,
-        scale: int = 2,
+        scale: Scale = 2,
         *,
-        channels: int = 256,
-        n_resblocks: int = 32,
-        res_scale: float = 0.1,
-        match_reduction: int = 4,
-        n_hashes: int = 4,
-        chunk_size: int = 144,
-        rgb_range: float = 1.0,
-        seed: int = 0,
+        channels: Width = 256,
+        n_resblocks: Depth = 32,
+        res_scale: Factor = 0.1,
+        match_reduction: Width = 4,
+        n_hashes: Hashes = 4,
+        chunk_size: ChunkSize = 144,
+        rgb_range: White = 1.0,
+        seed: Seed = 0,
         backend: Backend = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        check_at_least("n_resblocks", n_resblocks, 1)
+        def attention(index: int) -> NonLocalSparseAttention:
+            return NonLocalSparseAttention(
+                channels,
+                reduction=match_reduction,
+                n_hashes=n_hashes,
+                chunk_size=chunk_size,
+                res_scale=res_scale,
+                seed=seed + index,
+                backend=backend,
+                device=device,
+                dtype=dtype,
+            )
 
-        def blocks() -> Iterator[nn.Module]:
-            for i in range(n_resblocks + 1):
-                if i:
-                    yield ResBlock(channels, res_scale=res_scale)
-                if i % 8 == 0:
-                    yield NonLocalSparseAttention(
-                        channels,
-                        reduction=match_reduction,
-                        n_hashes=n_hashes,
-                        chunk_size=chunk_size,
-                        res_scale=res_scale,
-                        seed=seed + i // 8,
-                        backend=backend,
-                    )
+        def residual() -> ResBlock:
+            return ResBlock(channels, res_scale=res_scale, device=device, dtype=dtype)
 
         super().__init__(
             scale,
             channels=channels,
-            blocks=blocks(),
+            blocks=with_attentions(n_resblocks, residual, attention),
             rgb_range=rgb_range,
-            config={
-                "scale": scale,
-                "channels": channels,
-                "n_resblocks": n_resblocks,
-                "res_scale": res_scale,
-                "match_reduction": match_reduction,
-                "n_hashes": n_hashes,
-                "chunk_size": chunk_size,
-                "rgb_range": rgb_range,
-                "seed": seed,
-            },
+            device=device,
+            dtype=dtype,
         )
+
+
+def infer_nlsn(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that tensors show: the trunk's, and the width of the match embedding."""
+    inferred = infer_trunk(tensors, given)
+    for name, tensor in tensors.items():
+        if name.endswith("conv_match.weight"):
+            inferred["match_reduction"] = inferred["channels"] // tensor.shape[0]
+    return inferred
+
+
+NLSN.architecture = Architecture(
+    title="NLSN",
+    paper="Mei et al. 2021, Image Super-Resolution with Non-Local Sparse Attention",
+    year=2021,
+    url="https://openaccess.thecvf.com/content/CVPR2021/html/"
+    "Mei_Image_Super-Resolution_With_Non-Local_Sparse_Attention_CVPR_2021_paper.html",
+    summary=(
+        "EDSR with five non-local sparse attentions. New in it: pixels are hashed by the direction of their features, "
+        "sorted by bucket and cut into chunks, so that each attends to pixels like itself anywhere in the image at a "
+        "cost linear in their number. Layer to borrow: `NonLocalSparseAttention`."
+    ),
+    variants={"nlsn": {}, "nlsn-l": {"channels": 128, "n_resblocks": 16}},
+    parameters={"nlsn": {2: 41_796_187, 3: 44_746_587, 4: 44_156_507}},
+    receptive_radius="global",
+    released=Released(
+        source="https://github.com/HarukiYqM/Non-Local-Sparse-Attention",
+        license="unknown",
+        signature="body.0.conv_match.0.weight",
+        renames=(
+            *TRUNK,
+            ("body.{i}.conv_match.0.*", "body.{i}.conv_match.*"),
+            ("body.{i}.conv_assembly.0.*", "body.{i}.conv_assembly.*"),
+            *LAST,
+        ),
+        infer=infer_nlsn,
+        unseen=("res_scale", "n_hashes", "chunk_size"),
+    ),
+    small={"channels": 32, "n_resblocks": 8},
+)

@@ -13,12 +13,12 @@ from einops import reduce, repeat
 from cclnn._checks import check_at_least, check_choice
 from cclnn._device import usable_device
 from cclnn._typing import Float, Tensor
-from cclnn.hub.pretrained import list_pretrained, load
 from cclnn.image.arrays import Opened, open_image
 from cclnn.image.transparency import REACH, bleed
-from cclnn.models._base import SRModel
+from cclnn.models import SRModel
 from cclnn.ops.resize import imresize
 from cclnn.precision import Precision, autocast, choose_dtype, lay_out
+from cclnn.pretrained import list_pretrained, load
 from cclnn.upscaler.ensemble import self_ensemble
 from cclnn.upscaler.memory import CPU_LIMIT, auto_tile, available, bytes_per_pixel
 from cclnn.upscaler.tiles import Span, spans, stitch

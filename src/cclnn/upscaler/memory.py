@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cclnn._typing import Tensor
-from cclnn.models._base import SRModel
+from cclnn.models import SRModel
 from cclnn.precision import autocast
 
 SIDES = (512, 384, 256, 192, 128, 96, 64)  # few, so that the same image gives the same result on most machines

@@ -10,8 +10,8 @@ import torch
 from hub.client import Client
 
 import cclnn
-from cclnn.hub import checkpoint
-from cclnn.hub import pretrained as module
+from cclnn import weights as module
+from cclnn.models._files import write_model
 
 NAMES = cclnn.list_pretrained()
 
@@ -115,7 +115,7 @@ def test_a_path_may_lack_its_suffix(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").mkdir()
     model = cclnn.EDSR(2, channels=8, n_resblocks=1)
-    checkpoint.write_file(model, tmp_path / "weights" / "edsr-x2.5.safetensors")
+    write_model(model, tmp_path / "weights" / "edsr-x2.5.safetensors")
     for source in ("weights/edsr-x2.5", "weights/edsr-x2.5.safetensors"):
         assert torch.equal(cclnn.load(source).head.weight, model.head.weight)
 

@@ -5,10 +5,12 @@ import torch
 from golden.reader import read
 from torch.testing import assert_close
 
-from cclnn.hub import convert_official
-from cclnn.hub.convert import MAPPINGS, detect, infer_white, nearest_model, rename
+from cclnn.hub.renames import rename
 from cclnn.layers.mean_shift import DIV2K_MEAN
 from cclnn.models import CCLNN, EDSR, NLSN, create_model
+from cclnn.models._trunk import infer_white
+from cclnn.models.registry import ARCHITECTURES
+from cclnn.pretrained import convert_official, detect, to_official
 
 NETWORKS = [
     ("edsr", "edsr_x2_grad.f32", EDSR),
@@ -28,6 +30,17 @@ networks = pytest.mark.parametrize(("architecture", "name", "kind"), NETWORKS)
 def official():
     """The state dict of a tiny official EDSR."""
     return read("edsr_x2_grad.f32").under("state.")
+
+
+def ours_of(kind, key):
+    """Our name for an official key."""
+    return rename(key, kind.architecture.released.renames)
+
+
+def official_of(name, **arguments):
+    """A model of ours and its state dict under official names."""
+    model = create_model(name, **arguments)
+    return model, to_official(model)
 
 
 @networks
@@ -54,9 +67,9 @@ def test_arguments_are_read_off_the_tensors(architecture, name, kind):
 def test_every_tensor_arrives_under_a_name_of_its_own(architecture, name, kind):
     state = read(name).under("state.")
     ours = convert_official(architecture, state).state_dict()
-    assert sorted(map(rename, state)) == sorted(ours)
+    assert sorted(ours_of(kind, key) for key in state) == sorted(ours)
     for key, tensor in state.items():
-        assert torch.equal(ours[rename(key)], tensor), key
+        assert torch.equal(ours[ours_of(kind, key)], tensor), key
 
 
 def test_what_no_tensor_shows_comes_from_the_table_or_the_arguments():
@@ -74,11 +87,7 @@ def test_float64_tensors_give_a_float64_model_with_float32_rotations():
 
 
 def test_scale_eight_is_recognised():
-    model = create_model("edsr", scale=8, channels=4, n_resblocks=1)
-    state = {}
-    for key, tensor in model.state_dict().items():
-        official = key.replace("head.", "head.0.").replace("conv1", "body.0").replace("conv2", "body.2")
-        state[official] = tensor
+    model, state = official_of("edsr", scale=8, channels=4, n_resblocks=1)
     again = convert_official("edsr", state)
     assert again.scale == 8
     x = torch.rand(1, 3, 5, 7)
@@ -107,7 +116,9 @@ def test_scale_eight_is_recognised():
     ],
 )
 def test_rules_rename(key, ours):
-    assert rename(key) == ours
+    """By the rules of each architecture that has one for the key, CCLNN's, NLSN's or EDSR's."""
+    found = {ours_of(kind, key) for kind in (CCLNN, NLSN, EDSR)} - {None}
+    assert found == {ours}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +127,7 @@ def test_rules_rename(key, ours):
 )
 def test_keys_without_a_rule_are_errors(key, official, rejects):
     official[key] = torch.zeros(1)
-    with rejects(f"`state_dict` holds '{key}', which no rule of cclnn.hub.convert renames"):
+    with rejects(f"`state_dict` holds '{key}', which no rule for EDSR renames"):
         convert_official("edsr", official)
 
 
@@ -128,7 +139,7 @@ def test_a_missing_tensor_is_an_error(official, rejects):
 
 def test_an_unexpected_tensor_is_an_error(official, rejects):
     official["body.0.conv_match.0.bias"] = torch.zeros(2)
-    with rejects(r"`state_dict` holds 'body\.0\.conv_match\.0\.bias', which no rule .* renames for EDSR"):
+    with rejects(r"`state_dict` holds 'body\.0\.conv_match\.0\.bias', which no rule for EDSR renames"):
         convert_official("edsr", official)
 
 
@@ -163,28 +174,44 @@ def test_arguments_of_other_architectures_are_errors(official):
         convert_official("edsr", official, n_hashes=4)
 
 
+# --- every architecture, there and back
+
+
+def released():
+    """(class, name of a variant, scale) for every architecture with released code."""
+    return [
+        pytest.param(kind, name, scale, id=f"{name}-x{scale}")
+        for kind in ARCHITECTURES.values()
+        if kind.architecture.released
+        for name in kind.architecture.variants
+        for scale in kind.architecture.scales
+    ]
+
+
+@pytest.mark.parametrize(("kind", "name", "scale"), released())
+def test_released_to_ours_to_released_is_the_identity(kind, name, scale):
+    record = kind.architecture
+    model, official = official_of(name, scale=scale, **record.small)
+    assert detect(official) == next(iter(record.variants))
+    hidden = {argument: model.config[argument] for argument in record.released.unseen}
+    again = convert_official("auto", official, **hidden)
+    assert type(again) is kind
+    assert again.config == model.config
+    ours = model.state_dict()
+    assert again.state_dict().keys() == ours.keys()
+    assert all(torch.equal(tensor, ours[key]) for key, tensor in again.state_dict().items())
+    back = to_official(again)
+    assert back.keys() == official.keys()
+    assert all(torch.equal(tensor, official[key]) for key, tensor in back.items())
+
+
 # --- "auto", wrappers, and what is no checkpoint of ours
-
-
-def renamed(model, rules):
-    """The state dict of a model of ours under official names."""
-    state = {}
-    for key, tensor in model.state_dict().items():
-        for ours, official in rules:
-            key = key.replace(ours, official)
-        state[key] = tensor
-    return state
-
-
-OFFICIAL = [("head.", "head.0."), ("conv1", "body.0"), ("conv2", "body.2")]
-ATTENTION = [("conv_match", "conv_match.0"), ("conv_assembly", "conv_assembly.0")]
 
 
 @pytest.mark.parametrize("name", ["edsr-l", "edsr-baseline", "nlsn-l"])
 def test_auto_finds_the_architecture_and_the_name_with_its_res_scale(name):
     """Published sizes: width and depth tell 0.1 from 1."""
-    model = create_model(name, scale=3, rgb_range=255.0)
-    state = renamed(model, OFFICIAL + ATTENTION)
+    model, state = official_of(name, scale=3, rgb_range=255.0)
     again = convert_official("auto", {"epoch": 3, "state_dict": {f"module.{key}": x for key, x in state.items()}})
     assert type(again) is type(model)
     assert again.config == model.config
@@ -193,16 +220,19 @@ def test_auto_finds_the_architecture_and_the_name_with_its_res_scale(name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "channels", "n_resblocks", "name"),
-    [("EDSR", 256, 32, "edsr"), ("NLSN", 256, 32, "nlsn"), ("CCLNN", 64, 8, "cclnn-t"), ("CCLNN", 128, 16, "cclnn-l")],
+    ("name", "like", "arguments"),
+    [
+        ("cclnn", "cclnn-t", {"n_hashes": 1, "chunk_size": 64}),
+        ("cclnn-t", "cclnn-l", {"n_hashes": 4, "res_scale": 0.1}),
+    ],
 )
-def test_width_and_depth_tell_the_name(kind, channels, n_resblocks, name):
-    assert nearest_model(kind, {"channels": channels, "n_resblocks": n_resblocks}) == name
-    assert nearest_model(kind, {"channels": channels, "n_resblocks": n_resblocks + 1}) is None
+def test_width_and_depth_tell_the_variant_whatever_name_is_given(name, like, arguments):
+    _, state = official_of(like)
+    assert convert_official(name, state).config.items() >= arguments.items()
 
 
 def test_the_sizes_tell_res_scale_where_only_the_architecture_is_named():
-    state = renamed(create_model("edsr-baseline", scale=2), OFFICIAL)
+    _, state = official_of("edsr-baseline", scale=2)
     assert convert_official("edsr", state).config["res_scale"] == 1.0
     assert convert_official("edsr", state, res_scale=0.5).config["res_scale"] == 0.5
 
@@ -211,45 +241,16 @@ def test_the_sizes_tell_res_scale_where_only_the_architecture_is_named():
 def test_auto_detects_golden_networks_of_sizes_that_nobody_released(name, kind):
     """What no tensor shows is then that of the architecture's own name."""
     state = read(name).under("state.")
-    assert detect(state) == kind.__name__
-    model, named = (convert_official(word, state) for word in ("auto", kind.__name__.lower()))
+    first = next(iter(kind.architecture.variants))
+    assert detect(state) == first
+    model, named = (convert_official(word, state) for word in ("auto", first))
     assert type(model) is kind
     assert model.config == named.config
     assert convert_official("auto", state, res_scale=0.25).config["res_scale"] == 0.25
 
 
-@pytest.mark.parametrize(
-    ("name", "architecture"),
-    [
-        ("rcan_x2.f32", "RCAN"),
-        ("rcan_x3.f64", "RCAN"),
-        ("a2n_x2", "A2N"),
-        ("a2n_x4", "A2N"),
-        ("divanet_x2", "DiVANet"),
-        ("divanet_x4", "DiVANet"),
-        ("rnan_x2.f32", "RNAN"),
-        ("rnan_x4.f64", "RNAN"),
-        ("vdsr_edsrrepo01", "VDSR"),
-        ("vdsr_tw01", "VDSR"),
-    ],
-)
-def test_auto_knows_the_released_networks_that_are_not_here_yet(name, architecture, rejects):
-    state = read(name).under("state.")
-    if architecture in MAPPINGS:
-        assert detect(state) == architecture
-        return
-    with rejects(f"`state_dict` is one of {architecture}, which cclnn does not have yet; it converts EDSR, NLSN, "):
-        convert_official("auto", state)
-
-
-def test_auto_knows_pan_by_its_trunk(rejects):
-    if "PAN" not in MAPPINGS:
-        with rejects("`state_dict` is one of PAN, which cclnn does not have yet"):
-            convert_official("auto", {"SCPA_trunk.0.conv1_a.weight": torch.zeros(20, 40, 1, 1)})
-
-
 def test_auto_names_what_it_does_not_know(rejects):
-    with rejects(r"of no architecture that cclnn knows \(CCLNN, NLSN, .*\): it holds layer1\.weight, \.\.\."):
+    with rejects(r"of no architecture that cclnn converts \(CCLNN, .*EDSR, .*\): it holds layer1\.weight, \.\.\."):
         convert_official("auto", {"layer1.weight": torch.zeros(2)})
 
 
@@ -258,7 +259,7 @@ def test_containers_and_prefixes_are_unpacked(key, official):
     inner = {f"module._orig_mod.{name}": tensor for name, tensor in official.items()}
     ours = convert_official("edsr", {key: inner, "iteration": 7}).state_dict()
     for name, tensor in official.items():
-        assert torch.equal(ours[rename(name)], tensor)
+        assert torch.equal(ours[ours_of(EDSR, name)], tensor)
 
 
 def test_averaged_weights_come_before_the_others(official):
@@ -280,9 +281,10 @@ def test_what_is_no_floating_point_tensor_is_an_error(official, rejects):
     for tensor, told in others:
         with rejects(rf"must hold plain floating-point tensors, but 'head\.0\.bias' is {told}"):
             convert_official("edsr", {**official, "head.0.bias": tensor})
-    for tensor in (torch.tensor(1.0), torch.zeros(0, 3)):
-        with rejects(r"`state_dict`: 'head\.0\.weight' of shape .* holds no vector of numbers"):
-            convert_official("edsr", {**official, "head.0.weight": tensor})
+    with rejects(r"`state_dict`: 'head\.0\.weight' of shape \(0, 3\) holds no numbers"):
+        convert_official("edsr", {**official, "head.0.weight": torch.zeros(0, 3)})
+    with rejects(r"head\.bias has shape \(\), needs \(8,\)"):
+        convert_official("edsr", {**official, "head.0.bias": torch.tensor(1.0)})
     with rejects("`state_dict` holds no tensors"):
         convert_official("edsr", {})
     with rejects(r"`state_dict` holds numbers that are not finite, in head\.bias\."):
@@ -302,11 +304,6 @@ def test_white_that_is_neither_1_nor_255_must_be_given(official, rejects):
     with rejects("sub_mean.bias fits rgb_range=100, neither 1 nor 255; give `rgb_range`"):
         convert_official("edsr", official)
     assert convert_official("edsr", official, rgb_range=100.0).config["rgb_range"] == 100.0
-
-
-def test_mappings_agree_where_they_share_a_key(official):
-    for key in official:
-        assert {rename(key, kind) for kind in MAPPINGS if kind in ("EDSR", "NLSN", "CCLNN")} == {rename(key)}
 
 
 def test_a_few_numbers_that_imply_a_huge_network_take_no_memory(rejects):

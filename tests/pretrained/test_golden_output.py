@@ -4,7 +4,7 @@ import pytest
 from golden_output import golden_output, margin, steady_place
 
 import cclnn
-from cclnn.hub.pretrained import manifest
+from cclnn.weights import manifest
 
 
 @pytest.mark.parametrize("name", cclnn.list_pretrained())

@@ -1,0 +1,15 @@
+"""Models with weights: published ones, those in files and repositories, and released checkpoints of other code."""
+
+from cclnn.pretrained.loading import list_pretrained, load, published_facts
+from cclnn.pretrained.publishing import publish
+from cclnn.pretrained.released import convert_official, detect, to_official
+
+__all__ = [
+    "convert_official",
+    "detect",
+    "list_pretrained",
+    "load",
+    "publish",
+    "published_facts",
+    "to_official",
+]
