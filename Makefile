@@ -4,6 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 DEMO := examples/images/chelsea
+# A process of its own: Triton reads TRITON_INTERPRET when it is first imported, and other tests import it without.
+FUSED := tests/ops/test_fused.py
+ANNOTATED := --jaxtyping-packages=cclnn,beartype.beartype
+# .ci/run sets `listed`: a test skipped for a reason that tests/skips.py does not list fails the run.
+SKIPS ?= any
 
 .PHONY: demo test annotated lint format types docs examples bench clean
 
@@ -11,10 +16,12 @@ demo: .venv/demo
 	$(BIN)/cclnn upscale $(DEMO).png -o $(DEMO)_x2.png --overwrite
 
 test: .venv/dev
-	$(BIN)/pytest
+	$(BIN)/pytest --skips=$(SKIPS) --ignore=$(FUSED)
+	$(BIN)/pytest --skips=none $(FUSED)
 
 annotated: .venv/dev  # the same tests with every shape annotation checked
-	$(BIN)/pytest --jaxtyping-packages=cclnn,beartype.beartype
+	$(BIN)/pytest $(ANNOTATED) --skips=$(SKIPS) --ignore=$(FUSED)
+	$(BIN)/pytest $(ANNOTATED) --skips=listed $(FUSED)
 
 lint: .venv/dev
 	$(BIN)/ruff check

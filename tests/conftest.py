@@ -7,6 +7,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 from hypothesis import settings
+from skips import SkipCheck, pytest_addoption
+
+__all__ = ["pytest_addoption"]
 
 settings.register_profile("untimed", deadline=None)  # a timed test is no test
 settings.load_profile("untimed")
@@ -18,7 +21,9 @@ def annotations_are_checked(config):
 
 
 def pytest_configure(config):
-    """Let beartype take an int where a float is annotated, as PEP 484 and mypy do."""
+    """Check skips in the main process; let beartype take an int where a float is annotated, as PEP 484 and mypy do."""
+    if not hasattr(config, "workerinput"):  # pytest-xdist's workers report to the main process
+        config.pluginmanager.register(SkipCheck(config.getoption("skips")))
     if annotations_are_checked(config):
         import beartype
 

@@ -37,13 +37,13 @@ needs_kernels = pytest.mark.skipif(bool(REASON), reason=REASON)
 SIZES = [
     (5, 8, 1),
     (48, 16, 2),
-    (53, 16, 4),
+    (53, 16, 2),
     (20, 16, 3),
     (1, 7, 2),
     (2, 1, 3),
     (11, 1, 2),
-    (101, 13, 2),
-    (145, 144, 1),
+    (43, 13, 2),
+    (37, 36, 1),
 ]
 
 
@@ -84,7 +84,7 @@ def test_matches_reference(n, m, r):
 
 
 @needs_kernels
-@pytest.mark.parametrize(("n", "m", "r"), [(145, 144, 1), (53, 16, 2)])
+@pytest.mark.parametrize(("n", "m", "r"), [(37, 36, 1), (20, 16, 2)])
 @pytest.mark.parametrize(("c", "d"), [(16, 64), (1, 3), (33, 17)])
 def test_matches_reference_at_other_widths(n, m, r, c, d):
     assert_matches_reference(*case(n, m, r, b=1, c=c, d=d))
@@ -103,10 +103,10 @@ def test_blocks_of_any_size_agree(monkeypatch, tile, n, m, r):
 @needs_kernels
 @pytest.mark.parametrize("low", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("scale", [0.3, 5.0])
-@pytest.mark.parametrize(("n", "m", "r"), [(53, 16, 2), (20, 16, 3), (211, 36, 1)])
+@pytest.mark.parametrize(("n", "m", "r"), [(37, 16, 2), (20, 16, 3), (83, 36, 1)])
 def test_low_precision_errs_at_most_twice_as_much_as_the_reference(low, scale, n, m, r):
     """Both in the same precision, against float64 on the same rounded inputs."""
-    q, v, plan = case(n, m, r, c=16, d=32, scale=scale, dtype=low)
+    q, v, plan = case(n, m, r, b=1, c=16, d=32, scale=scale, dtype=low)
     exact = run(reference.attend, q.double(), v.double(), plan)
     plain = run(reference.attend, q, v, plan)
     fast = run(fused.attend, q, v, plan)
@@ -119,7 +119,7 @@ def test_low_precision_errs_at_most_twice_as_much_as_the_reference(low, scale, n
 @needs_kernels
 @pytest.mark.parametrize("dtype", fused.DTYPES, ids=str)
 def test_output_is_an_average_of_values_with_norms_beyond_the_range_of_exp(dtype):
-    q, v, plan = case(53, 16, 2)
+    q, v, plan = case(37, 16, 2, b=1)
     q, v = (1e4 * F.normalize(q, dim=-1)).to(dtype), v.to(dtype)
     out, *gradients = run(fused.attend, q, v, plan)
     slack = 2 * torch.finfo(dtype).eps * v.abs().max()
@@ -134,21 +134,21 @@ def test_output_is_an_average_of_values_with_norms_beyond_the_range_of_exp(dtype
 @pytest.mark.parametrize("tiny", [0.0, 1e-9, 4.9e-5, 5.1e-5])
 def test_matches_reference_with_tiny_and_zero_tokens(tiny):
     """Norms below 5e-5 are clamped: the gradient of the norm vanishes there."""
-    q, v, plan = case(53, 16, 1)
+    q, v, plan = case(37, 16, 1, b=1)
     q[:, ::3] = tiny * F.normalize(q[:, ::3], dim=-1)
     assert_matches_reference(q, v, plan)
 
 
 @needs_kernels
 def test_runs_are_equal_bit_by_bit():
-    q, v, plan = case(53, 16, 2)
+    q, v, plan = case(37, 16, 1, b=1)
     for a, b in zip(run(fused.attend, q, v, plan), run(fused.attend, q, v, plan), strict=True):
         assert torch.equal(a, b)
 
 
 @needs_kernels
 def test_plans_of_32_bits_and_strided_inputs():
-    q, v, plan = case(53, 16, 2)
+    q, v, plan = case(20, 16, 1)
     dense = run(fused.attend, q, v, plan)
     small = LSHPlan(plan.slots.int(), plan.where.int(), plan.chunk)
     for a, b in zip(run(fused.attend, q.mT.contiguous().mT, v.mT.contiguous().mT, small), dense, strict=True):
@@ -162,7 +162,7 @@ def test_plans_of_32_bits_and_strided_inputs():
 @needs_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_autocast_changes_nothing(dtype):
-    q, v, plan = case(20, 16, 2, dtype=dtype)
+    q, v, plan = case(20, 16, 1, b=1, dtype=dtype)
     expected = run(fused.attend, q, v, plan)
     with torch.autocast(DEVICE, dtype=torch.bfloat16):
         got = run(fused.attend, q, v, plan)
@@ -171,7 +171,7 @@ def test_autocast_changes_nothing(dtype):
 
 @needs_kernels
 def test_operators_keep_their_contracts():
-    q, v, plan = case(11, 4, 2, b=1)
+    q, v, plan = case(5, 4, 1, b=1)
     checks = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_static")
     forward = (q.requires_grad_(), v.requires_grad_(), plan.slots, plan.chunk)
     assert set(torch.library.opcheck(fused.attend_op, forward, test_utils=checks).values()) == {"SUCCESS"}
@@ -186,7 +186,7 @@ def test_compiles_to_one_graph(request, monkeypatch):
     if annotations_are_checked(request.config):
         pytest.skip("torch.compile cannot trace the checks of annotations into one graph")
     monkeypatch.setattr(fused, "_interpreted", lambda: DEVICE == "cpu")  # not asked for while compiling
-    q, v, plan = case(20, 16, 2)
+    q, v, plan = case(20, 16, 1, b=1)
 
     def twice(q, v, plan):
         assert fused.why_not(q, v, plan) is None
