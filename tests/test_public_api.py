@@ -45,6 +45,11 @@ MODULES = {
         "imresize",
         "rgb_to_y",
     },
+    "image": {
+        *("FORMATS", "Format", "ImageFileError", "Metadata", "Picture", "check_fits", "check_target", "convert"),
+        *("encode", "format_of", "from_pil", "read_image", "read_picture", "save", "to_pil", "write_picture"),
+        "write_png",
+    },
     "metrics": {"psnr", "ssim"},
     "hub": {"model_card", "read_state_dict", "upload_folder"},
     "pretrained": {

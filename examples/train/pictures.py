@@ -17,7 +17,7 @@ import torch
 from einops import rearrange
 from tqdm import tqdm
 
-from cclnn.image.files import read_picture
+from cclnn.image import read_picture
 from cclnn.ops import imresize
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -204,8 +203,7 @@ def test_two_inputs_never_share_an_output(folder, tmp_path, small):
     done = run(folder, "-o", tmp_path / "out", "--model", small)
     assert done.exit_code == 1
     assert "1 done" not in done.stdout
-    assert f"failed: {folder / 'a.png'}: its output" in done.stderr
-    assert f"is that of {str(folder / 'a.bmp')!r}, too." in done.stderr
+    assert f"failed: {folder / 'a.png'}: {str(folder / 'a.bmp')!r} already writes to its output" in done.stderr
     done = run(folder / "a.png", folder / "b.jpg", "-o", folder, "--model", small, "--overwrite")
     assert f"a.png: its output {str(folder / 'a.png')!r} would replace the input" in done.stderr
     with Image.open(folder / "a.png") as image:
@@ -253,15 +251,15 @@ def test_mistakes_are_one_line_and_write_nothing(photo, tmp_path, monkeypatch, a
     [
         ([], "Missing argument 'INPUT...'"),
         (["photo.jpg", "in", "-o", "out.png"], "'out.png' is one file, but there are several images: give a folder."),
-        (["void"], "there is no image in 'void' (--recursive looks into its folders, too)."),
-        (["in", "-o", "in"], "the folder 'in' cannot take its own results: give another one."),
+        (["void"], "there is no image in 'void' (--recursive includes its subfolders)."),
+        (["in", "-o", "in"], "the results of the folder 'in' cannot go into itself: give another folder."),
         (["photo.jpg", "-o", "out.xyz"], "'out.xyz' must end in .avif, .jpeg"),
-        (["photo.jpg", "-o", "absent"], ".webp, or be a folder that exists; or give --format."),
+        (["photo.jpg", "-o", "absent"], ".webp, or be an existing folder; or give --format."),
         (["photo.jpg", "-o", "out.png", "--format", "jpeg"], "--format jpeg does not fit the name 'out.png'."),
         (["photo.jpg", "--quality", "80"], "--quality has no meaning for png, which are lossless."),
-        (["-", "photo.jpg"], "the standard input or output takes one image: give one INPUT."),
+        (["-", "photo.jpg"], "the standard input and output hold one image: give one INPUT."),
         (["in", "-o", "-"], "a folder cannot be written to the standard output."),
-        (["-", "-o", "in"], "the standard input has no name: give the output's."),
+        (["-", "-o", "in"], "the standard input has no name: give -o FILE instead of a folder."),
         (["-", "--json"], "--json and the image cannot both go to the standard output: give -o FILE."),
         (["photo.jpg", "--tile", "big"], "'big' is not a number of pixels, 'auto' or 'none'."),
         (["photo.jpg", "--scale", "3", "--model", "cclnn-t-x2"], "--model cclnn-t-x2 is for --scale 2, not 3."),
@@ -323,26 +321,21 @@ def test_ctrl_c_leaves_nothing(photo, monkeypatch, small, tmp_path):
         assert names(tmp_path) == before
 
 
-def test_help_is_instant_and_complete():
-    """Help is there in less than half a second beyond Python's own start, since torch is not imported."""
-
-    def seconds(*command):
-        times = []
-        for _ in range(3):
-            started = time.perf_counter()
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            times.append(time.perf_counter() - started)
-        return min(times), done.stdout
-
-    python, _ = seconds(sys.executable, "-c", "pass")
-    whole, _ = seconds(CCLNN, "--help")
-    assert whole - python < 0.5
-    _, text = seconds(CCLNN, "upscale", "--help")
+def test_help_is_complete():
+    text = run("--help").output
     for promised in ("Exit codes:", "Examples:", "130", "--recursive", "--json", "--ensemble", "--quality"):
         assert promised in text
 
 
-def test_help_does_not_import_torch():
-    code = "import sys; from cclnn.cli.commands import cli; print('torch' in sys.modules)"
+def test_help_loads_nothing_large():
+    """So that it appears at once: torch alone takes seconds."""
+    large = "{'torch', 'numpy', 'PIL', 'einops', 'safetensors', 'huggingface_hub'}"
+    code = f"""import sys
+from cclnn.cli.commands import cli
+try:
+    cli(["upscale", "--help"])
+except SystemExit:
+    print({large} & set(sys.modules))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout.splitlines()[-1] == "set()"

@@ -83,6 +83,6 @@ def test_ctrl_c_stops_cleanly(tmp_path, command):
     out = tmp_path / "out"
     code, errors = start_and_stop(command, out, signal.SIGINT)
     assert code == 130
-    assert errors.splitlines()[-1] == "Interrupted. The same command goes on from there."
+    assert errors.splitlines()[-1] == "Interrupted. The same command resumes the run."
     assert sorted(path.name for path in out.iterdir()) == whole_files(out)
     assert len(whole_files(out)) < len(NAMES)

@@ -10,7 +10,7 @@ import pytest
 from image import zoo
 
 import cclnn
-from cclnn.image.files import read_picture
+from cclnn.image import read_picture
 from cclnn.image.metadata import parse_exif
 from cclnn.upscaler import Upscaler
 

@@ -5,7 +5,8 @@ import pytest
 from image import zoo
 from PIL import Image, ImageCms
 
-from cclnn.image.picture import CHANNELS, Picture, from_pil, to_computable, to_pil, upright
+from cclnn.image.formats import CHANNELS
+from cclnn.image.picture import Picture, from_pil, to_computable, to_pil, upright
 
 
 @pytest.mark.parametrize("mode", CHANNELS)

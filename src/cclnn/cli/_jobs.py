@@ -1,4 +1,4 @@
-"""Which files `cclnn upscale` reads, and where it writes each: decided from names alone, before any work."""
+"""The files that `cclnn upscale` reads and writes, decided from their names before any work."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import click
 
-from cclnn.image.files import BY_SUFFIX, FORMATS, SUFFIXES, FormatName
+from cclnn.image.formats import BY_SUFFIX, FORMATS, SUFFIXES, WRITABLE_SUFFIXES, FormatName
 
 STREAM = Path("-")
 Asked: TypeAlias = FormatName | Literal["same"] | None
@@ -15,7 +15,7 @@ Asked: TypeAlias = FormatName | Literal["same"] | None
 
 @dataclass(frozen=True)
 class Job:
-    """One image. source, target: paths, or `STREAM`; format: of the target."""
+    """One image: its source and target (paths, or `STREAM`), and the format of the target."""
 
     source: Path
     target: Path
@@ -24,7 +24,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """jobs, and whether they are a batch: then a job whose target exists is done, and one that fails stops no other."""
+    """The jobs. In a batch, a job whose target exists is skipped, and the rest goes on after a failure."""
 
     jobs: list[Job]
     batch: bool
@@ -33,12 +33,12 @@ class Plan:
 def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: int, recursive: bool) -> Plan:
     """The jobs.
 
-    A file goes to `output` if that is a file's name, into it if it is a folder, and beside itself as NAME_xN if there
-    is none. A folder's images go into `output` (FOLDER_xN beside it, if there is none) under the same names and, with
-    `recursive`, in the same folders. `-` is the standard input or output.
+    The result of a file is `output` if that names a file, lies in `output` if that is a folder, and without `output`
+    is NAME_xN beside the source. The results of a folder have its images' names in `output` (by default FOLDER_xN
+    beside the folder) and, with `recursive`, lie in the same subfolders. `-` is the standard input or output.
 
     Raises:
-        click.UsageError: inputs and output that do not fit together.
+        click.UsageError: the inputs and the output contradict each other.
     """
     if STREAM in inputs or output == STREAM:
         return _streamed(inputs, output, asked)
@@ -51,10 +51,12 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: 
         if source.is_dir():
             folder = output or source.with_name(f"{source.resolve().name}_x{scale}")
             if folder.resolve() == source.resolve():
-                raise click.UsageError(f"the folder {str(source)!r} cannot take its own results: give another one.")
+                raise click.UsageError(
+                    f"the results of the folder {str(source)!r} cannot go into itself: give another folder."
+                )
             found = sorted(_images(source, folder, recursive=recursive))
             if not found:
-                more = "" if recursive else " (--recursive looks into its folders, too)"
+                more = "" if recursive else " (--recursive includes its subfolders)"
                 raise click.UsageError(f"there is no image in {str(source)!r}{more}.")
             jobs += [_job(path, folder / path.relative_to(source), asked) for path in found]
         elif into_folder and output is not None:
@@ -63,23 +65,23 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: 
             jobs.append(Job(source, output, _format_of(output, asked, source)))
         else:
             jobs.append(_job(source, source.with_name(f"{source.stem}_x{scale}{source.suffix}"), asked))
-    return Plan(list(dict.fromkeys(jobs)), batch)  # an image that is named twice is one job
+    return Plan(list(dict.fromkeys(jobs)), batch)  # an image that was given twice is one job
 
 
 def _streamed(inputs: tuple[Path, ...], output: Path | None, asked: Asked) -> Plan:
     if len(inputs) > 1:
-        raise click.UsageError("the standard input or output takes one image: give one INPUT.")
+        raise click.UsageError("the standard input and output hold one image: give one INPUT.")
     if inputs[0].is_dir():
         raise click.UsageError("a folder cannot be written to the standard output.")
     target = output or STREAM
     if target.is_dir():
-        raise click.UsageError("the standard input has no name: give the output's.")
+        raise click.UsageError("the standard input has no name: give -o FILE instead of a folder.")
     chosen = _by_source(inputs[0], asked) if target == STREAM else _format_of(target, asked, inputs[0])
     return Plan([Job(inputs[0], target, chosen)], batch=False)
 
 
 def _images(folder: Path, without: Path, *, recursive: bool) -> Iterator[Path]:
-    """Files with a suffix of images that are not hidden and not among the results."""
+    """The files with the suffix of an image that are neither hidden nor results."""
     results = without.resolve()
     for path in folder.rglob("*") if recursive else folder.iterdir():
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
@@ -88,7 +90,7 @@ def _images(folder: Path, without: Path, *, recursive: bool) -> Iterator[Path]:
 
 
 def _job(source: Path, target: Path, asked: Asked) -> Job:
-    """`target` with the suffix of the format."""
+    """The job, with the suffix of its format on the target."""
     chosen = _by_source(source, asked)
     fitting = target.suffix.lower() in FORMATS[chosen].suffixes
     return Job(source, target if fitting else target.with_suffix(FORMATS[chosen].suffixes[0]), chosen)
@@ -101,13 +103,12 @@ def _by_source(source: Path, asked: Asked) -> FormatName:
 
 
 def _format_of(target: Path, asked: Asked, source: Path) -> FormatName:
-    """The format of a file that was named."""
+    """The format of a target that was named with -o."""
     named = BY_SUFFIX.get(target.suffix.lower())
     chosen = _by_source(source, asked) if asked else named
     if chosen is None:
         raise click.UsageError(
-            f"the name {str(target)!r} must end in {', '.join(sorted(BY_SUFFIX))}, or be a folder that exists; or give "
-            "--format."
+            f"the name {str(target)!r} must end in {WRITABLE_SUFFIXES}, or be an existing folder; or give --format."
         )
     if named is not None and named != chosen:
         raise click.UsageError(f"--format {asked} does not fit the name {str(target)!r}.")
@@ -115,7 +116,7 @@ def _format_of(target: Path, asked: Asked, source: Path) -> FormatName:
 
 
 def collisions(jobs: Iterable[Job]) -> dict[Job, str]:
-    """Jobs that cannot be, and why: their target is a source, or that of a job before them."""
+    """The jobs whose target is a source or the target of an earlier job, with the reason."""
     jobs = list(jobs)
     sources = {job.source.resolve(): job.source for job in jobs if job.source != STREAM}
     taken: dict[Path, Path] = {}
@@ -127,7 +128,7 @@ def collisions(jobs: Iterable[Job]) -> dict[Job, str]:
         if target in sources:
             wrong[job] = f"its output {str(job.target)!r} would replace the input {str(sources[target])!r}."
         elif target in taken:
-            wrong[job] = f"its output {str(job.target)!r} is that of {str(taken[target])!r}, too."
+            wrong[job] = f"{str(taken[target])!r} already writes to its output {str(job.target)!r}."
         else:
             taken[target] = job.source
     return wrong

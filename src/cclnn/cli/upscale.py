@@ -1,4 +1,4 @@
-"""`cclnn upscale`: images in, sharper and larger ones out."""
+"""`cclnn upscale`: upscale image files, folders and streams."""
 
 import io
 import json
@@ -15,15 +15,16 @@ import click
 from tqdm import tqdm
 
 from cclnn.cli._errors import EXPECTED, in_one_line, reason
+from cclnn.cli._jobs import STREAM, Job, collisions, plan
 from cclnn.cli._options import Tile
 from cclnn.cli._published import choose
+from cclnn.image.formats import FORMATS, FormatName
 
 if TYPE_CHECKING:
-    from cclnn.cli._jobs import Job
     from cclnn.image.picture import Picture
     from cclnn.upscaler import Upscaler
 
-INTERRUPTED = 130  # what shells give for Ctrl-C
+INTERRUPTED = 130  # the exit code of shells for Ctrl-C
 
 
 @click.command()
@@ -32,12 +33,20 @@ INTERRUPTED = 130  # what shells give for Ctrl-C
     "-o",
     "--output",
     type=click.Path(path_type=Path, allow_dash=True),
-    help="File to write; folder, for several images; - for the standard output.  [default: beside each input, NAME_xN]",
+    help="File, folder (for several images) or - (standard output).  [default: NAME_xN beside each input]",
 )
 @click.option("--model", help="Published name (see `cclnn list`), folder or .safetensors file.  [default: cclnn-t-xN]")
-@click.option("--scale", type=click.Choice(["2", "3", "4"]), help="Take the published model for this factor.")
-@click.option("--tile", type=Tile(), default="auto", show_default=True, help="Pixels per side, auto or none.")
-@click.option("--overlap", type=click.IntRange(min=0), default=16, show_default=True, help="Context around tiles.")
+@click.option("--scale", type=click.Choice(["2", "3", "4"]), help="Use the published model for this factor.")
+@click.option(
+    "--tile",
+    type=Tile(),
+    default="auto",
+    show_default=True,
+    help="Pixels per side of a tile, auto or none (whole image).",
+)
+@click.option(
+    "--overlap", type=click.IntRange(min=0), default=16, show_default=True, help="Pixels of context around tiles."
+)
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -45,26 +54,26 @@ INTERRUPTED = 130  # what shells give for Ctrl-C
     show_default=True,
     help="bf16 is faster on recent hardware, fp32 exact everywhere.",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, ...")
-@click.option("--ensemble", is_flag=True, help="Mean over eight flips and rotations: 8x the time, a little better.")
+@click.option("--device", default="auto", show_default=True, help="Device of the network: cpu, cuda, ...")
+@click.option("--ensemble", is_flag=True, help="Average over eight flips and rotations: slightly better, 8x the time.")
 @click.option(
     "--alpha",
     type=click.Choice(["bicubic", "model"]),
     default="bicubic",
     show_default=True,
-    help="What upscales transparency.",
+    help="Method that upscales the opacity channel.",
 )
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(["png", "jpeg", "webp", "tiff", "avif", "same"]),
-    help="Of the output; same: each input's own.  [default: the output's suffix, or png]",
+    type=click.Choice([*FORMATS, "same"]),
+    help="Output format; same keeps each input's format.  [default: the output's suffix, or png]",
 )
-@click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG [95], WebP [90] and AVIF [80].")
-@click.option("-r", "--recursive", is_flag=True, help="Folders within folders, too.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--quiet", is_flag=True, help="No progress bar, no line per image.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per image on the standard output.")
+@click.option("--quality", type=click.IntRange(1, 100), help="Quality of JPEG [default: 95], WebP [90] and AVIF [80].")
+@click.option("-r", "--recursive", is_flag=True, help="Include subfolders.")
+@click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+@click.option("--quiet", is_flag=True, help="Print no progress bar and no line per image.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per image on the standard output.")
 def upscale(
     inputs: tuple[Path, ...],
     output: Path | None,
@@ -85,9 +94,9 @@ def upscale(
 ) -> None:
     """Upscale images: files, folders, or - for the standard input.
 
-    Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF; keeps bit depth, transparency, grey, colour profile, EXIF and
-    resolution. A folder's results mirror it; images whose result exists are skipped, so that the same command resumes
-    an interrupted run.
+    Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF. Keeps bit depth, transparency, grey, colour profile, EXIF and
+    resolution. The results of a folder have the same names in the output folder. Several images whose results exist
+    are skipped, so the same command resumes an interrupted run.
 
     \b
     Examples:
@@ -99,13 +108,11 @@ def upscale(
 
     \b
     Exit codes:
-      0    every image is done, now or before
-      1    an image failed; those of a batch that failed are listed at the end
-      2    the command makes no sense: an unknown option, several images into one file, ...
+      0    every image is done, in this run or before
+      1    an image failed; the failed images of a batch are listed at the end
+      2    the command is invalid: an unknown option, several images into one file, ...
       130  interrupted (Ctrl-C); no partial file is left
     """
-    from cclnn.cli._jobs import STREAM, collisions, plan
-
     if as_json and (output == STREAM or (STREAM in inputs and output is None)):
         raise click.UsageError("--json and the image cannot both go to the standard output: give -o FILE.")
     with in_one_line():
@@ -119,40 +126,40 @@ def upscale(
             "alpha": alpha,
         }
         worker = _Worker(name, settings, quality, overwrite, quiet)
-        factor = known_scale or worker.upscaler.scale
+        factor = worker.scale = known_scale or worker.upscaler.scale
         if scale and factor != int(scale):
             raise click.UsageError(f"--model {name} is for --scale {factor}, not {scale}.")
         todo = plan(inputs, output, asked=file_format, scale=factor, recursive=recursive)
-        worker.check(quality, {job.format for job in todo.jobs})
+        _check_quality(quality, {job.format for job in todo.jobs})
     wrong = collisions(todo.jobs)
-    told, failed = _Teller(as_json, quiet), []
+    report, failed = _Report(as_json, quiet), []
     try:
         with _warnings_in_one_line():
             for number, job in enumerate(todo.jobs, start=1):
                 place = f"[{number}/{len(todo.jobs)}] " if todo.batch else ""
                 if todo.batch and job.target.exists() and not overwrite and job not in wrong:
-                    told.skipped(job)
+                    report.skipped(job)
                     continue
                 try:
                     if job in wrong:
                         raise ValueError(wrong[job])
-                    told.done(job, worker.run(job, place, make_folders=todo.batch))
+                    report.done(job, worker.run(job, place, make_folders=todo.batch))
                 except EXPECTED as error:
-                    told.failed(job, reason(error), alone=not todo.batch)
+                    report.failed(job, reason(error), alone=not todo.batch)
                     failed.append((job, reason(error)))
     except KeyboardInterrupt:
-        resume = " The same command goes on from there." if todo.batch else ""
+        resume = " The same command resumes the run." if todo.batch else ""
         click.echo(f"Interrupted.{resume}", err=True)
         sys.exit(INTERRUPTED)
     if todo.batch:
-        told.summary(failed)
+        report.summary(failed)
     if failed:
         sys.exit(1)
 
 
 @dataclass(frozen=True)
 class _Result:
-    """What became of an image."""
+    """Sizes, bytes and time of an image that was written."""
 
     before: tuple[int, int]  # width, height
     after: tuple[int, int]
@@ -161,11 +168,12 @@ class _Result:
 
 
 class _Worker:
-    """Takes images through one model, which is loaded when the first needs it."""
+    """Upscales images with one model, which is loaded when the first image needs it."""
 
     def __init__(self, model: str, settings: dict[str, Any], quality: int | None, overwrite: bool, quiet: bool) -> None:
         self.model, self.settings = model, settings
         self.quality, self.overwrite, self.quiet = quality, overwrite, quiet
+        self.scale = 0  # set once it is known
         self._upscaler: Upscaler | None = None
 
     @property
@@ -175,21 +183,13 @@ class _Worker:
             from cclnn.upscaler import Upscaler
 
             keep_freed_memory()
-            with in_one_line():  # no image could do better: the run ends here
+            with in_one_line():  # every image would fail in the same way: the run ends here
                 self._upscaler = Upscaler(self.model, **self.settings)
         return self._upscaler
 
-    def check(self, quality: int | None, formats: set[Any]) -> None:
-        """Raise click.UsageError where a quality is asked for and every format is lossless."""
-        from cclnn.image.files import FORMATS
-
-        if quality is not None and all(FORMATS[name].quality is None for name in formats):
-            raise click.UsageError(f"--quality has no meaning for {' and '.join(sorted(formats))}, which are lossless.")
-
-    def run(self, job: "Job", place: str, *, make_folders: bool) -> _Result:
+    def run(self, job: Job, place: str, *, make_folders: bool) -> _Result:
         """Read, upscale, write."""
-        from cclnn.cli._jobs import STREAM
-        from cclnn.image.files import check_target, fit
+        from cclnn.image.write import check_fits, check_target, convert
 
         started = time.perf_counter()
         picture = _read(job.source)
@@ -198,8 +198,8 @@ class _Worker:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
             check_target(job.target, overwrite=self.overwrite)
             _remove_leftovers(job.target)
-        picture = fit(picture, job.format)  # what cannot be written is told before torch is loaded
-        picture = fit(picture, job.format, scale=self.upscaler.scale)
+        check_fits(picture, job.format, scale=self.scale)  # before torch is loaded, as far as the scale is known
+        picture = convert(picture, job.format)
         with self._bar(place + job.source.name) as progress:
             result = self.upscaler(picture, progress=progress)
         size = _write(result, job, self.quality)
@@ -217,14 +217,14 @@ class _Worker:
             yield show
 
 
-class _Teller:
-    """Says what became of each image: lines for people, or for programs."""
+class _Report:
+    """Prints the outcome of each image: a line of text, or of JSON."""
 
     def __init__(self, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet
         self.count = {"done": 0, "skipped": 0}
 
-    def done(self, job: "Job", result: _Result) -> None:
+    def done(self, job: Job, result: _Result) -> None:
         self.count["done"] += 1
         (before, after) = ({"width": width, "height": height} for width, height in (result.before, result.after))
         self._json(job, "done", source_size=before, **after, bytes=result.size, seconds=round(result.seconds, 3))
@@ -234,22 +234,22 @@ class _Teller:
             err=str(job.target) == "-",
         )
 
-    def skipped(self, job: "Job") -> None:
+    def skipped(self, job: Job) -> None:
         self.count["skipped"] += 1
         self._json(job, "skipped")
 
-    def failed(self, job: "Job", why: str, *, alone: bool) -> None:
+    def failed(self, job: Job, why: str, *, alone: bool) -> None:
         self._json(job, "failed", error=why)
         if alone:
             click.echo(f"Error: {why}", err=True)
 
-    def summary(self, failed: list[tuple["Job", str]]) -> None:
-        """The end of a batch."""
+    def summary(self, failed: list[tuple[Job, str]]) -> None:
+        """Print the counts of a batch and its failures."""
         self._line(f"{self.count['done']} done, {self.count['skipped']} skipped (done before), {len(failed)} failed")
         for job, why in failed:
             click.echo(f"failed: {job.source}: {why}", err=True)
 
-    def _json(self, job: "Job", status: str, **more: Any) -> None:
+    def _json(self, job: Job, status: str, **more: Any) -> None:
         if self.as_json:
             click.echo(json.dumps({"source": str(job.source), "target": str(job.target), "status": status, **more}))
 
@@ -262,31 +262,35 @@ def _named(path: Path) -> str:
     return "the standard output" if str(path) == "-" else str(path)
 
 
+def _check_quality(quality: int | None, formats: set[FormatName]) -> None:
+    """Raise click.UsageError where a quality is given and every format is lossless."""
+    if quality is not None and all(FORMATS[name].quality is None for name in formats):
+        raise click.UsageError(f"--quality has no meaning for {' and '.join(sorted(formats))}, which are lossless.")
+
+
 def _read(source: Path) -> "Picture":
-    from cclnn.cli._jobs import STREAM
-    from cclnn.image.files import read_picture
+    from cclnn.image.read import read_picture
 
     if source == STREAM:
         return read_picture(io.BytesIO(sys.stdin.buffer.read()), name="the standard input")
     return read_picture(source)
 
 
-def _write(picture: "Picture", job: "Job", quality: int | None) -> int:
-    """Bytes written."""
-    from cclnn.cli._jobs import STREAM
-    from cclnn.image.files import encode, write_picture
+def _write(picture: "Picture", job: Job, quality: int | None) -> int:
+    """Write the result; the number of bytes written."""
+    from cclnn.image.write import encode, save
 
     if job.target == STREAM:
         content = encode(picture, job.format, quality)
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return len(content)
-    write_picture(picture, job.target, format=job.format, quality=quality)
+    save(picture, job.target, job.format, quality)
     return job.target.stat().st_size
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Temporary files of this target that a killed run could not remove."""
+    """Remove the temporary files of this target that a killed run left."""
     from cclnn._files import PARTIAL
 
     prefix = f".{target.name}."

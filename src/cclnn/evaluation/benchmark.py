@@ -23,7 +23,7 @@ from cclnn.evaluation.complexity import cost, input_size
 from cclnn.evaluation.datasets import Dataset, Pair, find_dataset
 from cclnn.evaluation.memory import peak_memory
 from cclnn.evaluation.results import Contestant, Evaluation, Result, Score
-from cclnn.image.files import write_png
+from cclnn.image.write import write_png
 from cclnn.metrics import psnr, ssim
 from cclnn.models import SRModel
 from cclnn.ops import imresize

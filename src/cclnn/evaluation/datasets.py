@@ -11,7 +11,7 @@ from einops import rearrange
 
 from cclnn._checks import check_at_least
 from cclnn._typing import Float, Tensor, UInt8
-from cclnn.image.files import read_image
+from cclnn.image.read import read_image
 from cclnn.ops import imresize
 
 SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")

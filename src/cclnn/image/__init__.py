@@ -1,1 +1,66 @@
-"""Files and arrays <-> tensors."""
+"""Image files <-> pictures in memory, with bit depth, colour profile and metadata.
+
+    from cclnn.image import read_picture, write_picture
+    picture = read_picture("scan.tif")
+
+Names load when first used, so that the command line can list formats without loading numpy.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cclnn.image.formats import FORMATS, Format, ImageFileError, format_of
+    from cclnn.image.picture import Metadata, Picture, from_pil, to_pil
+    from cclnn.image.read import read_image, read_picture
+    from cclnn.image.write import check_fits, check_target, convert, encode, save, write_picture, write_png
+
+_HOME = {
+    "FORMATS": "formats",
+    "Format": "formats",
+    "ImageFileError": "formats",
+    "Metadata": "picture",
+    "Picture": "picture",
+    "check_fits": "write",
+    "check_target": "write",
+    "convert": "write",
+    "encode": "write",
+    "format_of": "formats",
+    "from_pil": "picture",
+    "read_image": "read",
+    "read_picture": "read",
+    "save": "write",
+    "to_pil": "picture",
+    "write_picture": "write",
+    "write_png": "write",
+}
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "ImageFileError",
+    "Metadata",
+    "Picture",
+    "check_fits",
+    "check_target",
+    "convert",
+    "encode",
+    "format_of",
+    "from_pil",
+    "read_image",
+    "read_picture",
+    "save",
+    "to_pil",
+    "write_picture",
+    "write_png",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"cclnn.image.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'cclnn.image' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

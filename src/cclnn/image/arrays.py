@@ -1,4 +1,4 @@
-"""PIL images, HWC arrays, BCHW tensors and pictures <-> the one form that is computed on, and back to the same kind."""
+"""PIL images, HWC arrays, BCHW tensors and pictures -> tensors for the network, and back to the same kind of image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 AnyImage: TypeAlias = "Image | npt.NDArray[Any] | Tensor | Picture"
 SLACK = 1e-3  # a float image may overshoot [0, 1] by rounding
 WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
-UNKEPT = ("transparency", "palette", "background")  # of PIL's `info`: they speak of the source's own pixels
+UNKEPT = ("transparency", "palette", "background")  # keys of PIL's `info` that describe the source's own pixels
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the channels are.
+    """The meaning of the channels.
 
-    groups:   channels that a network sees together, three (colour) or one (grey), which it sees three times
-    opacity:  the channel of opacity
+    groups:   channels that pass the network together: three (colour), or one (grey), which is repeated three times
+    opacity:  the opacity channel
     inverted: white is 0, as in CMYK
     """
 
@@ -45,12 +45,12 @@ BY_CHANNELS = {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGBA}
 
 @dataclass(frozen=True)
 class Opened:
-    """An image taken apart: its pixels and how to make the same kind of image from new pixels.
+    """The pixels of an image, and a function that makes the same kind of image from new pixels.
 
     pixels:  b c h w in the image's own dtype; a view of the caller's memory where possible, never written to
-    layout:  what the c channels are
+    layout:  the meaning of the c channels
     rebuild: pixels of the same dtype, any size -> an image of the caller's kind
-    by_row:  the kind holds its pixels as h w c
+    by_row:  whether that kind of image holds its pixels as h w c
     """
 
     pixels: Tensor
@@ -84,7 +84,7 @@ class Opened:
 
 
 def open_image(image: AnyImage) -> Opened:
-    """Take an image apart; see `Opened`.
+    """Get the pixels of an image; see `Opened`.
 
     Args:
         image: PIL image (see `picture.to_computable` for modes); numpy array (h, w) or (h, w, c); tensor (b, c, h, w);

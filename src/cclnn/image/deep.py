@@ -1,4 +1,4 @@
-"""16-bit colour and 16-bit grey with opacity, which Pillow would reduce to 8 bits. Needs the extra "io16" (pyvips)."""
+"""16-bit colour and 16-bit grey with opacity, which Pillow reduces to 8 bits. Needs the extra "io16" (pyvips)."""
 
 from pathlib import Path
 from typing import Any
@@ -7,19 +7,20 @@ import numpy as np
 
 from cclnn._files import BinaryFile
 from cclnn.image import png
+from cclnn.image.formats import CHANNELS, UNCONVERTED, Mode
 from cclnn.image.metadata import exif_for, png_chunks
-from cclnn.image.picture import CHANNELS, Mode, Picture, Pixels
+from cclnn.image.picture import Picture, Pixels
 from cclnn.image.tiff import add_exif
 
 NEEDED = 'needs pyvips: pip install "cclnn[io16]"'
-BY_CHANNELS: dict[int, Mode] = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+BY_CHANNELS: dict[int, Mode] = {CHANNELS[mode]: mode for mode in UNCONVERTED}
 
 
 def vips() -> Any:
     """The pyvips module.
 
     Raises:
-        ImportError: it, or the library that it binds, is absent.
+        ImportError: pyvips or the library libvips is not installed.
     """
     try:
         import pyvips
@@ -32,7 +33,7 @@ def read_deep(file: BinaryFile) -> tuple[Pixels, Mode]:
     """Pixels (h w c, uint16) and mode of a 16-bit PNG or TIFF.
 
     Raises:
-        ImportError: pyvips is absent. OSError: the file is damaged. ValueError: it holds other channels.
+        ImportError: pyvips is not installed. OSError: the file is damaged. ValueError: it holds other channels.
     """
     pyvips = vips()
     file.seek(0)
@@ -51,7 +52,7 @@ def write_deep(picture: Picture, path: Path, format_name: str) -> None:
     """Write 16-bit pixels and metadata as PNG or TIFF.
 
     Raises:
-        ImportError: pyvips is absent. OSError: the disk is full or the like.
+        ImportError: pyvips is not installed. OSError: the disk cannot hold the file.
     """
     pyvips = vips()
     pixels = np.ascontiguousarray(picture.pixels)

@@ -1,4 +1,4 @@
-"""What a file says beside its pixels: read from Pillow's image, and made ready for the file to be written."""
+"""Metadata: read through Pillow, and prepared for the file to be written."""
 
 import io
 import math
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ORIENTATION, EXIF_IFD, WIDTH, HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 PER_INCH = {2: 1.0, 3: 2.54}  # by EXIF's unit of resolution
-LAYOUT_TAGS = (  # of TIFF, which keeps EXIF among them: how the old file stored its pixels; or kept apart (ICC, XMP)
+LAYOUT_TAGS = (  # a TIFF's tags on how it stores its pixels, beside the EXIF tags; ICC and XMP are kept apart
     *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, ORIENTATION, 277, 278, 279, 280, 281, X_RESOLUTION),
     *(Y_RESOLUTION, 284, 288, 289, 290, 291, RESOLUTION_UNIT, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325),
     *(330, 332, 333, 334, 336, 338, 339, 340, 341, 342, 347, 512, 513, 514, 519, 520, 521, 529, 530, 531, 532, 700),
@@ -24,7 +24,7 @@ LAYOUT_TAGS = (  # of TIFF, which keeps EXIF among them: how the old file stored
 
 
 def read_metadata(image: "Image", file: BinaryFile) -> tuple[Metadata, int]:
-    """(metadata, orientation) of an image that Pillow has opened and, if it is a PNG, loaded; `file` is its file."""
+    """(metadata, orientation) of an image that Pillow has opened (a PNG: also loaded) from `file`."""
     info = image.info
     exif = image.getexif()
     orientation = exif.get(ORIENTATION, 1)
@@ -46,14 +46,14 @@ def read_metadata(image: "Image", file: BinaryFile) -> tuple[Metadata, int]:
 def exif_for(
     metadata: Metadata, width: int, height: int, *, with_dpi: bool = False, endian: Literal["<", ">"] | None = None
 ) -> bytes | None:
-    """The EXIF block of a picture of that size, None if there is nothing to say.
+    """The EXIF block for a picture of that size, None if it would be empty.
 
     Args:
-        metadata: of the picture.
-        width: written where the block gives a size.
-        height: the same.
-        with_dpi: give the resolution, for formats that have no other place for it.
-        endian: another byte order.
+        metadata: the picture's metadata.
+        width: the picture's width, written where the block has such a tag.
+        height: the picture's height, likewise.
+        with_dpi: add the resolution, for formats that have no other place for it.
+        endian: byte order of the result; by default the block's own.
     """
     dpi = metadata.dpi if with_dpi else None
     if metadata.exif is None and dpi is None:
@@ -70,7 +70,7 @@ def exif_for(
 
 
 def png_chunks(metadata: Metadata, width: int, height: int) -> list[png.Chunk]:
-    """Metadata as the chunks of a PNG of that size."""
+    """The metadata as chunks for a PNG of that size."""
     kept = [chunk for chunk in metadata.chunks if not (metadata.icc and chunk[0] == b"sRGB")]
     colour = [chunk for chunk in kept if chunk[0] in png.COLOUR]
     text = [chunk for chunk in kept if chunk[0] in png.TEXT]
@@ -114,7 +114,7 @@ def _says_something(exif: "Exif") -> bool:
 
 
 def _upright_xmp(xmp: bytes) -> bytes:
-    """XMP may repeat the orientation."""
+    """XMP with a neutral orientation, which it may repeat."""
     return re.sub(rb'(tiff:Orientation(?:="|>))\d', rb"\g<1>1", xmp)
 
 
@@ -126,10 +126,10 @@ def srgb_profile() -> bytes:
 
 
 def cmyk_to_srgb(image: "Image", profile: bytes | None) -> "Image":
-    """CMYK as RGB: by its profile (relative colorimetric, black point compensated), or 255 (1 - ink)(1 - black).
+    """CMYK to RGB: by its profile (relative colorimetric, black point compensated), or 255 (1 - ink)(1 - black).
 
     Raises:
-        ValueError: a damaged profile, or one of other colours.
+        ValueError: the profile is damaged or describes other colours.
     """
     from PIL import ImageCms
 

@@ -1,31 +1,30 @@
-"""A picture in memory: pixels of 8 or 16 bits, what its channels mean, and what its file said about it."""
+"""A picture in memory: pixels of 8 or 16 bits, the meaning of its channels, and the metadata of its file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from cclnn.image.formats import Mode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Pixels: TypeAlias = npt.NDArray[Any]  # h w c, uint8 or uint16
-Mode: TypeAlias = Literal["L", "LA", "RGB", "RGBA", "CMYK"]
-
-CHANNELS: dict[Mode, int] = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its picture beside the pixels.
+    """What a file says about its picture, apart from the pixels.
 
     icc:     colour profile
-    exif:    EXIF block as Pillow reads it, without what describes the old file's layout and without its thumbnail
+    exif:    EXIF block as Pillow reads it, without the tags of the old file's layout and without its thumbnail
     xmp:     XMP packet
     dpi:     pixels per inch, horizontally and vertically
-    comment: of a JPEG
-    chunks:  (name, content) of a PNG's chunks of text and colour space
+    comment: a JPEG's comment
+    chunks:  (name, content) of each text and colour-space chunk of a PNG
     """
 
     icc: bytes | None = None
@@ -38,7 +37,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: h w c, uint8 or uint16, opacity last and not multiplied in;  mode: what the c channels are."""
+    """pixels: h w c, uint8 or uint16, opacity last and not multiplied in;  mode: the meaning of the c channels."""
 
     pixels: Pixels
     mode: Mode
@@ -65,7 +64,7 @@ class Picture:
 
 
 def from_pil(image: "Image") -> Picture:
-    """The pixels of a PIL image, without metadata; modes are taken as the table in `to_computable` says."""
+    """The pixels of a PIL image, without metadata; `to_computable` says how each mode is read."""
     image = to_computable(image)
     mode: Any = "L" if image.mode.startswith("I") else image.mode
     pixels = np.asarray(image)
@@ -92,7 +91,7 @@ def to_pil(picture: Picture) -> "Image":
 
 
 def to_computable(image: "Image") -> "Image":
-    """A PIL image in one of the modes that are computed on: L, LA, RGB, RGBA, CMYK and, for 16-bit grey, I;16.
+    """Convert a PIL image to one of the modes that networks take: L, LA, RGB, RGBA, CMYK and, for 16-bit grey, I;16.
 
     1 becomes L; P and PA become RGB, or RGBA where something is transparent; RGB and L with one transparent colour
     become RGBA and LA; RGBX, YCbCr, LAB and HSV become RGB; RGBa and La (opacity multiplied in) become RGBA and LA.

@@ -1,4 +1,4 @@
-"""The chunks of PNG files: what is kept of them, and how to put some into a file."""
+"""The chunks of PNG files: read those that are kept, insert chunks into a file."""
 
 import struct
 import zlib
@@ -24,7 +24,7 @@ def read_header(file: BinaryFile) -> tuple[int, int]:
 
 
 def read_chunks(file: BinaryFile) -> Iterator[Chunk]:
-    """The chunks of text and of colour space, in order, as they are."""
+    """The text and colour-space chunks, unchanged and in order."""
     file.seek(len(SIGNATURE))
     while len(head := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
@@ -52,12 +52,12 @@ def comment_chunk(comment: bytes) -> Chunk:
 
 
 def xmp_chunk(xmp: bytes) -> Chunk:
-    """iTXt as XMP wants it."""
+    """iTXt with the keyword that the XMP specification requires."""
     return b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
 
 
 def rewrite(source: Path, target: Path, chunks: Iterable[Chunk]) -> None:
-    """Copy the header and the pixels of a PNG without palette, with `chunks` between them and no others."""
+    """Copy the header and the pixels of a PNG without palette, and put `chunks` between them; drop all other chunks."""
     with source.open("rb") as old, target.open("wb") as new:
         new.write(old.read(len(SIGNATURE) + 25))
         for name, content in chunks:

@@ -1,4 +1,4 @@
-"""An EXIF block into a TIFF that lacks it: both are directories of tags, with positions counted from their start."""
+"""Merge an EXIF block into a TIFF file: both are directories of tags, with positions counted from their start."""
 
 import struct
 from pathlib import Path
@@ -11,7 +11,7 @@ ENTRY = struct.Struct("<HHII")  # tag, type, count, value or its position
 def add_exif(path: Path, exif: bytes) -> None:
     """Append a little-endian EXIF block to a little-endian TIFF, and a directory with the tags of both.
 
-    What the TIFF says of itself goes before what the block says.
+    Where both have a tag, the TIFF's own value is kept.
     """
     block = bytearray(exif.removeprefix(b"Exif\0\0"))
     with path.open("r+b") as file:
@@ -34,7 +34,7 @@ def add_exif(path: Path, exif: bytes) -> None:
 
 
 def _moved(block: bytearray, position: int, by: int) -> list[tuple[int, ...]]:
-    """The entries of a directory of `block`, as they must read once it starts at `by`; they are changed there, too."""
+    """The entries of a directory of `block` with every position moved by `by`; `block` is changed, too."""
     (count,) = struct.unpack_from("<H", block, position)
     entries: list[tuple[int, ...]] = []
     for at in range(position + 2, position + 2 + count * ENTRY.size, ENTRY.size):

@@ -1,17 +1,17 @@
-"""Colour under transparent pixels: a file may hold anything there, and a network would draw it into visible edges."""
+"""Colour under transparent pixels: a file may hold any colour there, which would leak into visible edges."""
 
 import torch.nn.functional as F
 
 from cclnn._typing import Float, Tensor
 
-REACH = 16  # pixels around what is visible
+REACH = 16  # pixels; how far colour spreads
 
 
 def bleed(colour: Float[Tensor, "b c h w"], opacity: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c h w"]:
     """Colour where `opacity` is 0 replaced by that of the nearest visible pixels, as far as `REACH` pixels go.
 
     Step by step, an invisible pixel takes the mean of those of its eight neighbours that have a colour already.
-    Visible pixels, and those out of reach, keep theirs. A pixel depends on the `REACH` pixels around it alone.
+    Visible pixels and those beyond `REACH` keep their colour. A result pixel depends on the `REACH` pixels around it.
     """
     known = (opacity > 0).to(colour.dtype)
     if known.all() or not known.any():
