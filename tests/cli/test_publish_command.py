@@ -34,7 +34,8 @@ def test_a_dry_run_lists_what_would_be_uploaded_and_asks_nobody(folder, monkeypa
 def test_uploads_with_the_options_given_and_says_how_to_load(folder, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "cclnn.hub.upload.publish", lambda *args, **kwargs: asked.append((args, kwargs)) or "hf-hub:me/mine@abc"
+        "cclnn.pretrained.publishing.publish",
+        lambda *args, **kwargs: asked.append((args, kwargs)) or "hf-hub:me/mine@abc",
     )
     done = run(folder, "me/mine", "--private", "--message", "First")
     assert done.exit_code == 0, done.output

@@ -1,7 +1,10 @@
 """One record is all that a new architecture takes: everything works with one that is nothing like EDSR."""
 
 import json
+import re
 from itertools import pairwise
+from pathlib import Path
+from textwrap import dedent
 from typing import Annotated
 
 import numpy as np
@@ -17,6 +20,7 @@ import cclnn
 from cclnn._arguments import Length, Range
 from cclnn.cli.commands import cli
 from cclnn.evaluation import cost, evaluate
+from cclnn.evaluation.complexity import count_parameters
 from cclnn.models import Architecture, Released, SRModel, registry
 
 MULTIPLE = 4
@@ -173,3 +177,21 @@ def test_is_counted_described_and_evaluated(model, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "Set" / "a.png")
     evaluation = evaluate({"wavy": model}, [tmp_path / "Set"], scale=4, device="cpu", memory=False)
     assert 0 < evaluation.result("wavy", "Set").psnr < 60
+
+
+def test_the_guide_is_true(monkeypatch):
+    """docs/guide/new-model.md: its class and record, run as they stand."""
+    guide = Path(__file__).parents[2] / "docs" / "guide" / "new-model.md"
+    code = [dedent(block) for block in re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL)]
+    assert len(code) == 2
+    names = {}
+    for block in code:
+        exec(compile(block, guide.name, "exec"), names)
+    kind = names["SRCNNish"]
+    monkeypatch.setitem(registry.ARCHITECTURES, "SRCNNish", kind)
+    model = cclnn.create_model("srcnnish", scale=2)
+    assert count_parameters(model) == kind.architecture.parameters["srcnnish"][2]
+    assert model(torch.rand(1, 3, 5, 7)).shape == (1, 3, 10, 14)
+    official = cclnn.pretrained.to_official(model)
+    assert official.keys() == {"conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"}
+    assert cclnn.convert_official("auto", official).config == model.config

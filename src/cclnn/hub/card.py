@@ -28,7 +28,7 @@ def model_card(model: Network, facts: Mapping[str, Any]) -> str:
             ("hf-hub:org/repo"; `push_to_hub` fills it in); `license` (an identifier of the Hub such as "mit";
             without one the card says "unknown"); `datasets` (ids on the Hub); `tags`; `training` (text, or a mapping
             of headings to text); `measured`: {"Set5": {"psnr": 37.48, "ssim": 0.9586}, ...}. The entries of
-            `cclnn.hub.published_facts(name)` fit.
+            `cclnn.pretrained.published_facts(name)` fit.
     """
     unknown = sorted(facts.keys() - set(FACTS))
     if unknown:
