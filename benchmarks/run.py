@@ -10,9 +10,7 @@ environment: the allocator is not tuned. Besides: how time and memory grow with 
 """
 
 import argparse
-import datetime
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -29,6 +27,7 @@ from PIL import Image
 
 import cclnn
 from cclnn._files import write_atomically
+from cclnn._machine import facts, peak_growth
 from cclnn.metrics import psnr
 from cclnn.ops import imresize
 from cclnn.ops.sparse_attention import Backend
@@ -62,7 +61,7 @@ def main() -> None:
             continue
         rows.append(measure(case, repeats=3 if args.quick else 7))
         print(*markdown_rows(rows[-1:]), sep="\n", flush=True)
-    results: dict[str, Any] = {"machine": machine(), "import": import_seconds(), "rows": rows}
+    results: dict[str, Any] = {"machine": facts(gpu=DEVICE == "cuda"), "import": import_seconds(), "rows": rows}
     if not args.only:
         results |= {"growth": growth(rows), "networks": against_edsr(), "bf16 costs, dB": cost_of_bf16()}
     args.results.mkdir(parents=True, exist_ok=True)
@@ -148,20 +147,7 @@ def peak_memory(case: Case, backend: Backend) -> int:
     """Bytes that a call takes at its peak over what its model and input take; this process must be fresh."""
     prepare(replace(case, batch=1, height=8, width=8), backend)()  # what the first call of a process sets up
     call = prepare(case, backend)
-    if DEVICE == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        call()
-        return torch.cuda.max_memory_allocated() - before
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = resident("VmRSS")
-    call()
-    return resident("VmHWM") - before
-
-
-def resident(key: str) -> int:
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key)]
-    return int(line.split()[1]) * 1024
+    return peak_growth(call, torch.device(DEVICE))
 
 
 def growth(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -225,21 +211,6 @@ def import_seconds() -> dict[str, float]:
         "torch": torch_alone,
         "cclnn over torch": seconds("import torch, cclnn") - torch_alone,
         "cclnn.layers over torch": seconds("import torch, cclnn.layers") - torch_alone,
-    }
-
-
-def machine() -> dict[str, Any]:
-    cpu = next(
-        (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x), ""
-    )
-    return {
-        "processor": cpu or platform.processor(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if DEVICE == "cuda" else None,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "cclnn": cclnn.__version__,
-        "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
     }
 
 

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from run import machine, resident
 from skimage import data
 
 import cclnn
 from cclnn._files import write_atomically
+from cclnn._machine import facts, peak_growth, peak_resident, restart_peak
 from cclnn.metrics import psnr
 from cclnn.ops import imresize, rgb_to_y
 from cclnn.upscaler.tiles import spans
@@ -63,7 +63,7 @@ def main() -> None:
     results = json.loads(path.read_text()) if path.is_file() else {}
     measure = {"speed": speed, "tiles": tiles, "large": large}
     for part in args.only or PARTS:
-        results[part] = {"machine": machine(), **measure[part]()}
+        results[part] = {"machine": facts(gpu=False), **measure[part]()}
         print(json.dumps(results[part], indent=1), flush=True)
     args.results.mkdir(parents=True, exist_ok=True)
     text = json.dumps({part: results[part] for part in PARTS if part in results}, indent=1) + "\n"
@@ -117,11 +117,7 @@ def speed() -> dict[str, Any]:
 
 def peak(contestant: str) -> int:
     """Bytes of resident memory that a call takes at its peak; this process must be fresh."""
-    call = prepare(contestant)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = resident("VmRSS")
-    call()
-    return resident("VmHWM") - before
+    return peak_growth(prepare(contestant), torch.device("cpu"))
 
 
 def tiles() -> dict[str, Any]:
@@ -187,14 +183,13 @@ def large_child(source: Path, target: Path) -> None:
     call = cclnn.Upscaler.__call__
 
     def watched(self: cclnn.Upscaler, image: Any, **options: Any) -> Any:
-        Path("/proc/self/clear_refs").write_text("5")
-        loaded.append(resident("VmRSS"))
+        loaded.append(restart_peak())
         return call(self, image, **options)
 
     cclnn.Upscaler.__call__ = watched  # type: ignore[method-assign]  # measures where the work begins
     done = CliRunner().invoke(cli, ["upscale", str(source), "-o", str(target), "--quiet"])
     assert done.exit_code == 0, done.output
-    print(json.dumps({"loaded_bytes": loaded[0], "extra_bytes": resident("VmHWM") - loaded[0]}))
+    print(json.dumps({"loaded_bytes": loaded[0], "extra_bytes": peak_resident() - loaded[0]}))
 
 
 def markdown(results: dict[str, Any]) -> str:

@@ -15,9 +15,9 @@ def test_names_map_to_dtypes(rejects):
         precision.choose_dtype("half", "cpu")
 
 
-@pytest.mark.parametrize(("flags", "expected"), [("avx2 avx512_bf16", torch.bfloat16), ("avx2", torch.float32)])
-def test_auto_asks_the_processor(monkeypatch, flags, expected):
-    monkeypatch.setattr(precision.Path, "read_text", lambda self: f"flags : {flags}\n")
+@pytest.mark.parametrize(("fast", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_is_bf16_where_the_hardware_is_fast_at_it(monkeypatch, fast, expected):
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: fast)
     assert precision.choose_dtype("auto", "cpu") == expected
 
 

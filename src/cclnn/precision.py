@@ -1,17 +1,26 @@
-"""Which number format and memory layout to run a network in: one policy for the upscaler and for training."""
+"""The number format and memory layout a network runs in: one policy for the upscaler and for training."""
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import nn
 
 from cclnn._checks import check_choice
+from cclnn._machine import has_fast_bf16, keep_freed_memory
 from cclnn._typing import Tensor
+
+__all__ = [
+    "DTYPES",
+    "PRECISIONS",
+    "Precision",
+    "autocast",
+    "cast_once",
+    "choose_dtype",
+    "keep_freed_memory",
+    "lay_out",
+]
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16", "fp16")
@@ -27,7 +36,7 @@ def choose_dtype(precision: Precision, device: torch.device | str) -> torch.dtyp
     check_choice("precision", precision, PRECISIONS)
     if precision != "auto":
         return DTYPES[precision]
-    return torch.bfloat16 if _has_fast_bf16(torch.device(device)) else torch.float32
+    return torch.bfloat16 if has_fast_bf16(torch.device(device)) else torch.float32
 
 
 @contextmanager
@@ -47,25 +56,3 @@ def lay_out(model: nn.Module) -> nn.Module:
     """The model with its convolutions in channels_last, the layout that CPUs and GPUs run fastest; in place."""
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stub
     return model
-
-
-def keep_freed_memory() -> None:
-    """Let glibc's malloc keep large freed blocks instead of returning each to the kernel: a step of training on a CPU
-    is several times faster. It changes the whole process, so programs call it, never the library. No effect elsewhere.
-    """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            trim_threshold, mmap_threshold = -1, -3
-            libc.mallopt(mmap_threshold, 2**30)
-            libc.mallopt(trim_threshold, 2**31 - 1)
-
-
-def _has_fast_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu":
-        info = Path("/proc/cpuinfo")
-        flags = info.read_text() if info.is_file() else ""
-        return "avx512_bf16" in flags or "amx_bf16" in flags
-    return False

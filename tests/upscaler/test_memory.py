@@ -1,12 +1,12 @@
-"""What a network is said to take is what it takes, and the tile follows from it."""
+"""The memory that a network is estimated to take is what it takes, and the tile follows from it."""
 
 import pytest
 import torch
 from torch import nn
 
 import cclnn
-from cclnn.upscaler import memory
-from cclnn.upscaler.memory import auto_tile, available, bytes_per_pixel
+from cclnn.upscaler import Upscaler, memory
+from cclnn.upscaler.memory import Growth, auto_tile, budget, fit, measure
 
 CPU = torch.device("cpu")
 
@@ -23,55 +23,112 @@ class Known(cclnn.models.SRModel):
         return features[:, :3]
 
 
-def test_measures_a_network_worked_out_by_hand():
-    assert bytes_per_pixel(Known().eval(), torch.float32, CPU) == 4 * (12 + 20)
+class Dense(cclnn.models.SRModel):
+    """Dense attention: holds features of 4 channels, and scores of every pixel with every other."""
+
+    def __init__(self):
+        super().__init__(1, {})
+        self.embed = nn.Conv2d(3, 4, 1, bias=False)
+
+    def forward(self, x):
+        tokens = self.embed(x).flatten(2)
+        scores = tokens.mT @ tokens
+        return scores[:, :3].reshape(x.shape)
 
 
-def test_a_forward_pass_of_another_size_takes_what_the_small_one_tells():
-    """Per pixel a larger image of another shape takes what the probe took, and gives all but its result back."""
-    model = cclnn.create_model("cclnn-t", scale=2, channels=16, n_resblocks=2).eval()
-    told = bytes_per_pixel(model, torch.float32, CPU)
-    x = torch.rand(1, 3, 112, 96).contiguous(memory_format=torch.channels_last)
-    with memory._Held() as held, torch.inference_mode():
+def peak(model, height, width):
+    x = torch.rand(1, 3, height, width).contiguous(memory_format=torch.channels_last)
+    held = memory._Held()
+    with held, torch.inference_mode():
         model(x)
-    assert held.peak / (112 * 96) == pytest.approx(told, rel=0.05)
-    assert held.now < 2 * 4 * 3 * 4 * 112 * 96
+    return held.peak, held.now
+
+
+def test_measures_a_network_worked_out_by_hand():
+    assert measure(Known().eval(), torch.float32, CPU, limit=1e9) == Growth(4 * (12 + 20))
+
+
+def test_measures_dense_attention_worked_out_by_hand():
+    """Per pixel 4 channels of features (counted twice: flattening copies channels_last); per pair one score."""
+    growth = measure(Dense().eval(), torch.float32, CPU, limit=1e9)
+    assert growth.quadratic == pytest.approx(4)
+    assert growth.linear == pytest.approx(2 * 4 * 4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(112, 96), (37, 61)])
+@pytest.mark.parametrize("model", [Known, Dense, lambda: cclnn.create_model("cclnn-t", channels=16, n_resblocks=2)])
+def test_the_estimate_holds_for_other_sizes(model, height, width):
+    """A larger image and one of another shape take what is estimated; what is not the result is given back."""
+    model = model().eval()
+    estimate = measure(model, torch.float32, CPU, limit=1e9)
+    taken, held = peak(model, height, width)
+    assert taken == pytest.approx(estimate(height * width), rel=0.05)
+    assert held < 0.1 * taken + 2 * 4 * 3 * model.scale**2 * height * width
+
+
+@pytest.mark.parametrize("mebibytes", [1, 3, 10, 30, 100, 700])
+def test_the_tile_for_dense_attention_keeps_within_the_limit_and_so_do_the_probes(mebibytes, monkeypatch):
+    """Probing never takes more than the limit, nor does the chosen tile, unless no tile of `SIDES` does."""
+    limit, peaks, run = mebibytes * 2**20, [], memory._peak
+    monkeypatch.setattr(memory, "_peak", lambda *given: peaks.append(run(*given)) or peaks[-1])
+    model = Dense().eval()
+    growth = measure(model, torch.float32, CPU, limit=limit)
+    smallest = 4 * 64**4
+    assert max(peaks) <= max(limit, smallest / 15)
+    side = auto_tile(growth, limit, least=33)
+    assert side == max([s for s in memory.SIDES if 4 * s**4 + 32 * s**2 <= limit], default=64)
+    if side <= 96:
+        assert peak(model, side, side)[0] <= max(limit, 1.01 * smallest)
+
+
+def test_the_upscaler_takes_that_tile(monkeypatch):
+    """512 pixels would take 256 GiB for their scores, 96 take 324 MiB: half of 700 MiB."""
+    monkeypatch.setattr("cclnn.upscaler.network.memory_at_hand", lambda device: 700 * 2**20)
+    assert Upscaler(Dense(), precision="fp32").tile_side(2000, 3000) == 96
+
+
+@pytest.mark.parametrize(
+    ("linear", "quadratic", "fixed", "expected"),
+    [
+        (7, 0, 0, Growth(7)),
+        (7, 0.5, 0, Growth(7, 0.5)),
+        (0, 0.5, 0, Growth(0, 0.5)),
+        (7, 0, 1e6, Growth(7 + 1e6 / 200)),  # what does not grow is spread over the pixels of the larger probe
+    ],
+)
+def test_the_fit_is_exact_for_what_it_describes(linear, quadratic, fixed, expected):
+    points = [(p, linear * p + quadratic * p**2 + fixed) for p in (100, 200)]
+    assert fit(*points) == expected
+
+
+def test_growth_beyond_the_square_counts_as_the_square():
+    growth = fit((100, 100**3), (200, 200**3))
+    assert growth == Growth(0, 200)
 
 
 def test_low_precision_is_measured_too():
     model = cclnn.EDSR(2, channels=16, n_resblocks=1).eval()
-    assert bytes_per_pixel(model, torch.bfloat16, CPU) < 0.7 * bytes_per_pixel(model, torch.float32, CPU)
+    taken = {dtype: measure(model, dtype, CPU, limit=1e9).linear for dtype in (torch.bfloat16, torch.float32)}
+    assert taken[torch.bfloat16] < 0.7 * taken[torch.float32]
 
 
 @pytest.mark.parametrize(
-    ("cost", "at_hand", "least", "limit", "side"),
+    ("linear", "limit", "least", "side"),
     [
-        (1000, 1e12, 33, float("inf"), 512),
-        (1000, 2 * 512 * 512 * 1000, 33, float("inf"), 512),
-        (1000, 2 * 512 * 512 * 1000 - 1, 33, float("inf"), 384),
-        (1000, 1e12, 33, 256 * 256 * 1000, 256),
-        (1000, 1000, 33, float("inf"), 64),
-        (1000, 1000, 81, float("inf"), 96),
-        (1000, 1e12, 601, float("inf"), 601),
+        (1000, 1e12, 33, 512),
+        (1000, 512 * 512 * 1000, 33, 512),
+        (1000, 512 * 512 * 1000 - 1, 33, 384),
+        (1000, 256 * 256 * 1000, 33, 256),
+        (1000, 1000, 33, 64),
+        (1000, 1000, 81, 96),
+        (1000, 1e12, 601, 601),
     ],
 )
-def test_the_tile_is_the_largest_that_fits(cost, at_hand, least, limit, side):
-    assert auto_tile(cost, at_hand, least=least, limit=limit) == side
+def test_the_tile_is_the_largest_that_fits(linear, limit, least, side):
+    assert auto_tile(Growth(linear), limit, least=least) == side
 
 
-def test_a_container_has_its_limit(tmp_path):
-    assert memory._of_the_group(tmp_path) == []
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("4096\n")
-    assert memory._of_the_group(tmp_path) == []
-    (tmp_path / "memory.max").write_text("10000\n")
-    assert memory._of_the_group(tmp_path) == [10000 - 4096]
-
-
-def test_memory_at_hand_is_that_of_the_machine(monkeypatch):
-    monkeypatch.setattr(memory, "_of_the_machine", lambda: [5e9])
-    monkeypatch.setattr(memory, "_of_the_group", lambda: [3e9])
-    assert available(CPU) == 3e9
-    monkeypatch.setattr(memory, "_of_the_machine", list)
-    monkeypatch.setattr(memory, "_of_the_group", list)
-    assert available(CPU) == memory.ASSUMED
+def test_the_budget_is_half_of_what_is_at_hand_and_bounded_on_a_cpu():
+    assert budget(1e6, CPU) == 5e5
+    assert budget(1e12, CPU) == memory.CPU_LIMIT
+    assert budget(1e12, torch.device("cuda")) == 5e11

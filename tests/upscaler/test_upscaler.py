@@ -316,6 +316,41 @@ def test_out_of_memory_halves_the_tile_with_one_warning():
     assert_close(upscaler(x), expected(x))  # remembered: no second warning
 
 
+def test_out_of_memory_halfway_down_goes_on_from_the_finished_rows():
+    """Memory that another program takes in the middle of an image: rows that were given out stay as they are."""
+    model = Small(2, **SMALL).eval()
+    model.limit = 40 * 40
+    x = torch.rand(1, 3, 131, 47)
+    whole = cclnn.EDSR(2, **SMALL).eval()
+    whole.load_state_dict(model.state_dict())
+    upscaler = Upscaler(model, tile=40, overlap=8, precision="fp32")
+    bands, calls = [], []
+    with pytest.warns(RuntimeWarning, match="out of memory with tiles of 40 pixels: going on"):
+        for band in upscaler.bands(x, progress=lambda done, total: calls.append((done, total))):
+            bands.append(band)
+            upscaler.model.limit = 24 * 24
+    assert_close(torch.cat(bands, dim=2), Upscaler(whole, tile="none", precision="fp32")(x))
+    first, last = calls[0], calls[-1]
+    assert first[0] == 0
+    assert last[0] == last[1] > first[1]
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+
+
+def test_each_kind_of_warning_is_given_once():
+    class Faulty(Small):
+        def forward(self, x):
+            sr = super().forward(x)
+            return sr * float("nan") if torch.is_autocast_enabled("cpu") else sr
+
+    upscaler = Upscaler(Faulty(2, **SMALL), tile=80, overlap=9, precision="bf16")
+    with pytest.warns(RuntimeWarning) as caught:
+        upscaler(torch.rand(1, 3, 61, 97))
+    texts = [str(warning.message) for warning in caught]
+    assert len(texts) == 2
+    assert texts[0].startswith("out of memory with tiles of 80 pixels")
+    assert texts[1].startswith("the model gives NaN or infinity")
+
+
 def test_out_of_memory_with_the_smallest_tile_is_an_error():
     model = Small(2, **SMALL).eval()
     model.limit = 0
@@ -383,9 +418,9 @@ def test_opacity_is_interpolated_as_a_whole_image():
 
 def test_auto_tile_comes_from_the_memory_at_hand(edsr, monkeypatch):
     upscaler = Upscaler(edsr)
-    monkeypatch.setattr("cclnn.upscaler.available", lambda device: 1e12)
+    monkeypatch.setattr("cclnn.upscaler.network.memory_at_hand", lambda device: 1e12)
     assert upscaler.tile_side(2000, 3000) == 512
-    monkeypatch.setattr("cclnn.upscaler.available", lambda device: 1e6)
+    monkeypatch.setattr("cclnn.upscaler.network.memory_at_hand", lambda device: 1e6)
     assert upscaler.tile_side(2000, 3000) == 64
     assert Upscaler(edsr, tile=99).tile_side(2000, 3000) == 99
     assert Upscaler(edsr, tile="none").tile_side(2000, 3000) == 3000

@@ -1,10 +1,8 @@
 """Models on datasets under one protocol: PSNR and SSIM of every image, seconds, memory, cost."""
 
-import datetime
 import hashlib
 import math
 import os
-import platform
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,9 +14,9 @@ from typing import Any, Literal
 import torch
 from einops import rearrange
 
+from cclnn import _machine
 from cclnn._checks import check_at_least
 from cclnn._typing import Float, Tensor
-from cclnn._version import __version__
 from cclnn.evaluation.complexity import cost, input_size
 from cclnn.evaluation.datasets import Dataset, Pair, find_dataset
 from cclnn.evaluation.memory import peak_memory
@@ -92,7 +90,11 @@ def evaluate(
     if len(set(names)) < len(names):
         raise ValueError(f"`data` must have different names, got {', '.join(names)}.")
     settings = {"tile": tile, "ensemble": ensemble, "precision": precision}
-    evaluation = _start(json_path, Evaluation(scale, settings, _machine(device)), runners)
+    evaluation = _start(
+        json_path,
+        Evaluation(scale, settings, _machine.facts(gpu=torch.cuda.is_available() and device != "cpu")),
+        runners,
+    )
     save = partial(evaluation.save, json_path) if json_path is not None else _nothing
     save()
 
@@ -250,19 +252,3 @@ def _file_name(model: str) -> str:
 
 def _nothing() -> None:
     """There is no file to keep."""
-
-
-def _machine(device: str) -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    on_gpu = torch.cuda.is_available() and device != "cpu"
-    return {
-        "processor": processor or platform.processor(),
-        "gpu": torch.cuda.get_device_name() if on_gpu else None,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "cclnn": __version__,
-        "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
-    }

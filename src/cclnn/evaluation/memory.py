@@ -10,9 +10,8 @@ from pathlib import Path
 
 import torch
 
+from cclnn._machine import peak_growth, reports_peak_memory
 from cclnn._typing import Tensor
-
-STATUS = Path("/proc/self/status")
 
 
 def peak_memory(run: Callable[[Tensor], Tensor], size: tuple[int, int], *, device: str = "cpu") -> int | None:
@@ -30,7 +29,7 @@ def peak_memory(run: Callable[[Tensor], Tensor], size: tuple[int, int], *, devic
         ValueError: `run` cannot be pickled, or its class is one of a script or notebook.
         RuntimeError: the measuring process failed.
     """
-    if torch.device(device).type == "cpu" and not STATUS.is_file():
+    if not reports_peak_memory(torch.device(device)):
         return None
     with tempfile.TemporaryDirectory(prefix="cclnn-") as folder:
         path = Path(folder) / "call"
@@ -61,20 +60,7 @@ def _measure(path: str) -> int:
         run.eval().to(device)
         x = x.to(next(run.parameters(), x).dtype)
     with torch.no_grad():
-        if x.is_cuda:
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            run(x)
-            return torch.cuda.max_memory_allocated() - before
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        before = _status("VmRSS")
-        run(x)
-        return _status("VmHWM") - before
-
-
-def _status(key: str) -> int:
-    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(key)]
-    return int(line.split()[1]) * 1024
+        return peak_growth(lambda: run(x), x.device)
 
 
 if __name__ == "__main__":

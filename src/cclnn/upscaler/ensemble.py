@@ -10,9 +10,9 @@ Enhance = Callable[[Tensor], Tensor]
 
 
 def self_ensemble(enhance: Enhance, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
-    """mean over t of t^-1(enhance(t(x))),  t the eight symmetries of the square: the "+" of EDSR+.
+    """mean over t of t^-1(enhance(t(x))), t one of the eight symmetries of the square: the "+" of EDSR+.
 
-    One after the other, so that it takes the time of eight calls and the memory of one.
+    The eight are computed one after the other: the time of eight calls, the memory of one.
     """
     total: Tensor | None = None
     for transposed in (False, True):

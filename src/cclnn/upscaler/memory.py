@@ -1,7 +1,7 @@
-"""How much memory a network takes per pixel, how much there is, and the tile that follows."""
+"""How much memory a network takes for a tile, and the largest tile that fits."""
 
 import weakref
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,53 +13,67 @@ from cclnn.models import SRModel
 from cclnn.precision import autocast
 
 SIDES = (512, 384, 256, 192, 128, 96, 64)  # few, so that the same image gives the same result on most machines
-PROBE = 64  # pixels per side of the image that a network is measured on
+FIRST_PROBE = 32  # pixels per side of the first image that a network is measured on
+SECOND_PROBES = (64, 48, 40)  # of the second: the largest that is sure to fit
 SHARE = 0.5  # of the memory at hand that a tile may take
 CPU_LIMIT = 768 * 2**20  # bytes that a tile may take of a machine's main memory, however much there is
-ASSUMED = 2 * 2**30  # bytes at hand where the system does not tell
 
 
-def auto_tile(bytes_per_pixel: float, available: float, *, least: int, limit: float = float("inf")) -> int:
-    """The largest of `SIDES` whose square takes no more than `SHARE` of `available` and no more than `limit` bytes.
+@dataclass(frozen=True)
+class Growth:
+    """Bytes that a forward pass takes at its peak: linear * p + quadratic * p^2 for an input of p pixels."""
+
+    linear: float
+    quadratic: float = 0.0
+
+    def __call__(self, pixels: int) -> float:
+        return self.linear * pixels + self.quadratic * pixels**2
+
+
+def budget(available: float, device: torch.device) -> float:
+    """Bytes that a tile may take where `available` bytes are at hand."""
+    return min(SHARE * available, CPU_LIMIT if device.type == "cpu" else float("inf"))
+
+
+def auto_tile(growth: Growth, limit: float, *, least: int) -> int:
+    """The largest of `SIDES` whose square takes no more than `limit` bytes.
 
     Where even the smallest takes more, the smallest that is at least `least`.
     """
-    room = min(SHARE * available, limit)
     allowed = [side for side in SIDES if side >= least] or [least]
-    return next((side for side in allowed if side * side * bytes_per_pixel <= room), allowed[-1])
+    return next((side for side in allowed if growth(side * side) <= limit), allowed[-1])
 
 
-def bytes_per_pixel(model: SRModel, dtype: torch.dtype, device: torch.device) -> float:
-    """Peak of the bytes that a forward pass holds, per pixel of its input: measured on a small grey image.
+def measure(model: SRModel, dtype: torch.dtype, device: torch.device, *, limit: float) -> Growth:
+    """How the memory of a forward pass grows with the pixels of its input, measured on two small grey images.
 
-    Convolutional networks and the sparse attention grow in proportion to the pixels, so a small image tells.
+    Convolutions and sparse attention take memory in proportion to the pixels, dense attention to their square. What
+    does not grow counts as if it grew in proportion. Neither image is larger than the smallest of `SIDES`; the second
+    is one that takes no more than `limit` bytes even if all that the first took grows with the square.
     """
-    probe = torch.full((1, 3, PROBE, PROBE), 0.5, device=device).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), autocast(dtype, device), _Held() as held:
+    first = _peak(model, FIRST_PROBE, dtype, device)
+    fitting = (side for side in SECOND_PROBES if first * (side / FIRST_PROBE) ** 4 <= limit)
+    side = next(fitting, None)
+    if side is None:
+        return Growth(0.0, first / FIRST_PROBE**4)
+    return fit((FIRST_PROBE**2, first), (side**2, _peak(model, side, dtype, device)))
+
+
+def fit(small: tuple[int, int], large: tuple[int, int]) -> Growth:
+    """The growth through two points (pixels, bytes), neither part of it negative; exact at the larger one."""
+    (p, p_bytes), (q, q_bytes) = small, large
+    quadratic = (q_bytes / q - p_bytes / p) / (q - p)
+    quadratic = min(max(quadratic, 0.0), q_bytes / q**2)
+    return Growth(q_bytes / q - quadratic * q, quadratic)
+
+
+def _peak(model: SRModel, side: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes that a forward pass on a square grey image holds at its peak."""
+    probe = torch.full((1, 3, side, side), 0.5, device=device).contiguous(memory_format=torch.channels_last)
+    held = _Held()
+    with torch.inference_mode(), autocast(dtype, device), held:
         model(probe)
-    return float(held.peak) / PROBE**2
-
-
-def available(device: torch.device) -> float:
-    """Bytes that can be taken: free memory of the GPU, or of the machine and the control group the process is in."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min([*_of_the_machine(), *_of_the_group()], default=ASSUMED)
-
-
-def _of_the_machine() -> list[float]:
-    info = Path("/proc/meminfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    return [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-
-
-def _of_the_group(folder: Path = Path("/sys/fs/cgroup")) -> list[float]:
-    """What a container's limit (control groups, version 2) leaves; nothing where there is no limit."""
-    limit, used = folder / "memory.max", folder / "memory.current"
-    if not (limit.is_file() and used.is_file()) or limit.read_text().strip() == "max":
-        return []
-    return [max(int(limit.read_text()) - int(used.read_text()), 0)]
+    return held.peak
 
 
 class _Held(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's base has no types
@@ -67,7 +81,8 @@ class _Held(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's base
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.peak = 0
+        self.now: int = 0
+        self.peak: int = 0
         self.known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

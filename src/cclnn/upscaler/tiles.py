@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -12,7 +12,7 @@ from cclnn._typing import Float, Tensor
 
 @dataclass(frozen=True)
 class Span:
-    """Pixels start..stop along one axis are read, of which keep_from..keep_to count.
+    """Pixels start..stop along one axis are read, of which keep_from..keep_to are kept.
 
     The first `fade_in` of the kept pixels are shared with the tile before, the last `fade_out` with the one after.
     """
@@ -25,7 +25,7 @@ class Span:
     fade_out: int = 0
 
     def weights(self, scale: int) -> Float[Tensor, " n"]:
-        """Weight of every kept output pixel: 1, and half a cosine where tiles are blended; both sides sum to 1."""
+        """Weight of every kept output pixel: 1, and half a cosine where tiles are blended; the two weights sum to 1."""
         weights = torch.ones((self.keep_to - self.keep_from) * scale)
         if self.fade_in:
             weights[: self.fade_in * scale] = _ramp(self.fade_in * scale)
@@ -33,15 +33,25 @@ class Span:
             weights[-self.fade_out * scale :] = 1 - _ramp(self.fade_out * scale)
         return weights
 
+    def shifted(self, by: int) -> "Span":
+        """The same span `by` pixels further along the axis."""
+        moved = {name: getattr(self, name) + by for name in ("start", "stop", "keep_from", "keep_to")}
+        return replace(self, **moved)
 
-def spans(length: int, tile: int, overlap: int) -> list[Span]:
-    """Evenly spread windows of `tile` pixels (fewer if the axis is shorter) that cover an axis.
 
-    Two neighbours share 2 * overlap + blend pixels or more: `overlap` of context at either end, where the tile that
-    ends there counts for nothing, and `blend` in the middle, where the one fades into the other. blend is `overlap`,
-    less where the tile is too small. So what counts lies `overlap` or more from the cut, and a network whose field has
-    no larger radius gives the same there as on the whole image. At the ends of the axis a tile ends too.
+def spans(length: int, tile: int, overlap: int, finished: int = 0) -> list[Span]:
+    """Evenly spread windows of `tile` pixels (fewer if the axis is shorter) that cover pixels finished..length.
+
+    Two neighbours share 2 * overlap + blend pixels or more. The first `overlap` of them are discarded from the later
+    window and the last `overlap` from the earlier one; over the `blend` between them the earlier fades into the later.
+    blend is `overlap`, less where the tile is too small. So every kept pixel lies `overlap` or more from a cut, and a
+    network whose receptive field has no larger radius gives the same there as on the whole image. At the ends of the
+    axis the windows end with it; pixels before `finished` are context, at most `overlap` of them.
     """
+    if finished:
+        start = max(finished - overlap, 0)
+        first, *rest = (span.shifted(start) for span in spans(length - start, tile, overlap))
+        return [replace(first, keep_from=finished), *rest]
     if length <= tile:
         return [Span(0, length, 0, length)]
     blend = min(overlap, (tile - 2 * overlap) // 3)  # a third: a tile has faded in before it fades out
