@@ -39,7 +39,7 @@ def test_memory_at_hand_is_the_least_of_machine_and_control_group(monkeypatch, t
 def test_peak_growth_is_what_a_call_takes_for_a_moment():
     size = 64 * 2**20
     grown = _machine.peak_growth(lambda: np.ones(size, np.uint8).sum(), CPU)
-    assert size <= grown < 1.5 * size
+    assert 0.95 * size < grown < 1.5 * size  # some of what it takes was resident before
     assert _machine.peak_growth(lambda: None, CPU) < size / 8
 
 
