@@ -15,7 +15,7 @@ class Known(cclnn.models.SRModel):
     """Holds, at its peak, input-sized features of 12 and 20 channels and nothing else."""
 
     def __init__(self):
-        super().__init__(1, {})
+        super().__init__(1)
         self.widen, self.widen_more = nn.Conv2d(3, 12, 1, bias=False), nn.Conv2d(12, 20, 1, bias=False)
 
     def forward(self, x):
@@ -27,7 +27,7 @@ class Dense(cclnn.models.SRModel):
     """Dense attention: holds features of 4 channels, and scores of every pixel with every other."""
 
     def __init__(self):
-        super().__init__(1, {})
+        super().__init__(1)
         self.embed = nn.Conv2d(3, 4, 1, bias=False)
 
     def forward(self, x):
