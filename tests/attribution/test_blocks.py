@@ -6,7 +6,9 @@ from torch.testing import assert_close
 
 from cclnn import CCLNN, NLSN, create_model
 from cclnn.attribution import attended_pixels, channel_weights
+from cclnn.layers import NonLocalSparseAttention
 from cclnn.losses import channel_contrastive_loss
+from cclnn.ops import lsh_attention
 
 SMALL = {"channels": 16, "n_resblocks": 8, "chunk_size": 20, "n_hashes": 3}
 
@@ -38,6 +40,27 @@ def test_the_weights_of_the_pixels_give_what_the_layer_gives(rows, columns):
             assert_close(one.weights.sum().item(), 1.0)
             assert one.buckets.shape == (3, rows, columns)
             assert one.buckets.max() < layer.n_buckets(rows * columns)
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+def test_the_weights_are_those_of_pixels_where_tokens_are_larger(stride):
+    """Pixels of a token share its weight; numbers of tokens at odd sizes are repeated and cut."""
+    model = NLSN(**SMALL).double().eval()
+    model.body[0] = NonLocalSparseAttention(
+        16, chunk_size=5, stride=stride, similarity="cosine", centre=True, local_round=True, dtype=torch.float64
+    ).eval()
+    image = torch.rand(1, 3, 7, 11, dtype=torch.float64)
+    one = attended_pixels(model, image, (4, 5))[0]
+    layer = model.body[0]
+    x, _ = inputs_of(model, "body.0", image)
+    match = layer.match(x)
+    attended = lsh_attention(match.query, layer.values(x), match.plan)[0, 4 // stride * match.size[1] + 5 // stride]
+    weights = one.weights[::stride, ::stride]
+    assert one.weights.shape == (7, 11)
+    assert_close(one.weights.sum().item(), 1.0)
+    expected = (weights / weights.sum()).flatten() @ layer.values(x)[0]
+    assert_close(expected, attended)
+    assert torch.equal(one.buckets[:, ::stride, ::stride].flatten(1), match.codes[0])
 
 
 def test_a_small_bucket_is_met_as_a_whole():

@@ -6,7 +6,7 @@ from golden.reader import assert_golden, assert_golden_gradients, cases, read
 from torch.testing import assert_close
 
 from cclnn.hub.renames import rename
-from cclnn.layers import CCLNBlock, non_local_sparse_attention
+from cclnn.layers import CCLNBlock
 from cclnn.losses import channel_contrastive_loss, channel_sparsity_loss
 from cclnn.models import CCLNN
 
@@ -57,17 +57,11 @@ def test_golden_output_parts_and_gradients(name, backend):
 
 
 @cases("ccln")
-def test_golden_order_of_pixels(name, monkeypatch):
+def test_golden_order_of_pixels(name):
     case = read(name)
     block, _ = block_of(case, "auto")
-    plans = []
-    make_plan = non_local_sparse_attention.make_plan
-    monkeypatch.setattr(
-        non_local_sparse_attention, "make_plan", lambda *a, **k: plans.append(make_plan(*a, **k)) or plans[-1]
-    )
-    block(case["input.x"])
-    n = case.params["H"] * case.params["W"]
-    (plan,) = plans
+    x, n = case["input.x"], case.params["H"] * case.params["W"]
+    plan = block.nonlocal_attention.match(block.pixel_attention(x)).plan
     assert torch.equal(plan.slots[..., :n], case.order(rounds=case.params["n_hashes"], tokens=n))
 
 

@@ -1,4 +1,4 @@
-"""What the blocks of a network do with one image: who attends to whom, in which bucket, which channels count."""
+"""What the blocks of a network do with one image: which pixels attend to which, which channels count."""
 
 import math
 from collections.abc import Callable
@@ -14,8 +14,7 @@ from cclnn._mode import evaluating
 from cclnn._typing import Float, Int, Tensor
 from cclnn.layers.ccln_block import CCLNBlock
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
-from cclnn.ops.sparse_attention import LSHPlan, hash_codes, make_plan
-from cclnn.ops.sparse_attention.reference import EPS
+from cclnn.ops.sparse_attention import LSHPlan, lsh_attention
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -33,8 +32,8 @@ class ChannelWeights:
 class Attended:
     """What one pixel of a sparse attention receives from every pixel.
 
-    weights: (h, w), sum 1, over all rounds
-    buckets: (r, h, w), the hash code of every pixel in every round
+    weights: (h, w), sum 1, over all rounds; the pixels of one token (`stride`) share its weight
+    buckets: (r, h, w), the bucket of every pixel in every round: its hash code, or its strip in a local round
     """
 
     block: str
@@ -43,13 +42,13 @@ class Attended:
 
 
 def channel_weights(model: nn.Module, image: Float[Tensor, "1 c h w"]) -> list[ChannelWeights]:
-    """Of every CCLN block that has a local branch, in the order of the network.   (Liu et al. 2024, Fig. 2)
+    """W of every CCLN block that has a local branch, in the order of the network.   (Liu et al. 2024, Fig. 2)
 
     Raises:
         ValueError: the network has no such block.
     """
     found = []
-    for name, block, x in _inputs(model, image, CCLNBlock):
+    for name, block, x in layer_inputs(model, image, CCLNBlock):
         if block.branch != "nonlocal":
             attention = block.channel_attention
             weights = attention.weights(x).flatten().sort(descending=True).values
@@ -60,7 +59,7 @@ def channel_weights(model: nn.Module, image: Float[Tensor, "1 c h w"]) -> list[C
 
 
 def attended_pixels(model: nn.Module, image: Float[Tensor, "1 c h w"], pixel: tuple[int, int]) -> list[Attended]:
-    """Of every non-local sparse attention, in the order of the network, for the pixel (row, column) of the input.
+    """What the pixel (row, column) of the input receives in every non-local sparse attention, in network order.
 
     Raises:
         ValueError: the network has no such attention; a pixel outside the image.
@@ -71,17 +70,15 @@ def attended_pixels(model: nn.Module, image: Float[Tensor, "1 c h w"], pixel: tu
     if not (0 <= row < rows and 0 <= column < columns):
         raise ValueError(f"`pixel` ({row}, {column}) must lie in the image of {rows} x {columns} pixels.")
     found = []
-    for name, layer, x in _inputs(model, image, NonLocalSparseAttention):
-        query, codes, plan = _plan(layer, x)
-        width = x.shape[3]
-        weights = _weights_of(query[0], plan, row * width + column)
-        found.append(
-            Attended(
-                name,
-                rearrange(weights, "(h w) -> h w", w=width),
-                rearrange(codes[0], "r (h w) -> r h w", w=width),
-            )
-        )
+    for name, layer, x in layer_inputs(model, image, NonLocalSparseAttention):
+        with evaluating(layer):
+            match = layer.match(x)
+        side, width = layer.stride, match.size[1]
+        token = torch.tensor([row // side * width + column // side], device=x.device)
+        weights = rearrange(attention_weights(match.query, match.plan, token)[0], "(h w) -> h w", w=width)
+        buckets = rearrange(match.codes[0], "r (h w) -> r h w", w=width)
+        pixels = _by_pixel(weights, side)[:rows, :columns]
+        found.append(Attended(name, pixels / pixels.sum(), _by_pixel(buckets, side)[:, :rows, :columns]))
     if not found:
         raise ValueError(f"`model` of class {type(model).__name__} has no non-local sparse attention.")
     return found
@@ -93,7 +90,7 @@ def _band(channels: int, ratio: float) -> int:
 
 
 @torch.no_grad()
-def _inputs(model: nn.Module, image: Tensor, kind: type[ModuleT]) -> list[tuple[str, ModuleT, Tensor]]:
+def layer_inputs(model: nn.Module, image: Tensor, kind: type[ModuleT]) -> list[tuple[str, ModuleT, Tensor]]:
     """Name, module and input of every module of a kind, in the order in which they run, in eval mode."""
     found: list[tuple[str, ModuleT, Tensor]] = []
 
@@ -114,25 +111,20 @@ def _inputs(model: nn.Module, image: Tensor, kind: type[ModuleT]) -> list[tuple[
     return found
 
 
-@torch.no_grad()
-def _plan(layer: NonLocalSparseAttention, x: Tensor) -> tuple[Tensor, Tensor, LSHPlan]:
-    """What the layer does in eval mode before it attends: (query, codes, plan)."""
-    query = rearrange(layer.conv_match(x), "b e h w -> b (h w) e")
-    codes = hash_codes(query, layer.rotations[..., : layer.n_buckets(query.shape[1]) // 2])
-    return query, codes, make_plan(codes, chunk_size=layer.chunk_size)
+def attention_weights(query: Float[Tensor, "1 n e"], plan: LSHPlan, tokens: Int[Tensor, " t"]) -> Float[Tensor, "t n"]:
+    """The weight of every token in what each of `tokens` receives: rows of W, where lsh_attention(q, v, plan) = W v.
+
+    As the attention is linear in v, a row of W is the gradient of one token's output with respect to v.
+    """
+    n = query.shape[1]
+    value = query.new_zeros(1, n, len(tokens)).requires_grad_()
+    chosen = torch.zeros_like(value)
+    chosen[0, tokens, torch.arange(len(tokens), device=tokens.device)] = 1
+    with torch.enable_grad():
+        (weights,) = torch.autograd.grad(lsh_attention(query.detach(), value, plan), value, chosen)
+    return weights[0].mT
 
 
-def _weights_of(query: Float[Tensor, "n e"], plan: LSHPlan, token: int) -> Float[Tensor, " n"]:
-    """Share of every token in what one token receives: exp(q_i . k_j) over all rounds and windows, normalised."""
-    mine = query[token]
-    chunks = plan.slots.shape[-1] // plan.chunk
-    scores, met = [], []
-    for slots, where in zip(plan.slots[0], plan.where[0], strict=True):
-        chunk = int(where[token]) // plan.chunk
-        by_chunk = rearrange(slots, "(k m) -> k m", m=plan.chunk)
-        window = torch.cat([by_chunk[(chunk + step) % chunks] for step in (-1, 0, 1)])
-        keys = query[window] / query[window].norm(dim=-1, keepdim=True).clamp_min(EPS)
-        scores.append(keys @ mine)
-        met.append(window)
-    shares = torch.cat(scores).softmax(dim=0)
-    return torch.zeros(len(query), dtype=shares.dtype, device=shares.device).index_add_(0, torch.cat(met), shares)
+def _by_pixel(tokens: Tensor, side: int) -> Tensor:
+    """Numbers of tokens, repeated for each of their side x side pixels."""
+    return tokens.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)

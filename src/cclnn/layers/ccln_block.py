@@ -8,7 +8,7 @@ from torch import nn
 from cclnn._checks import check_choice, check_shape
 from cclnn._typing import Float, Tensor
 from cclnn.layers.channel_attention import ChannelContrastiveAttention
-from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
+from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention, Similarity
 from cclnn.layers.pixel_attention import PixelAttention
 from cclnn.layers.residual import ResBlock
 from cclnn.losses.sparsity import channel_sparsity_loss
@@ -37,12 +37,17 @@ class CCLNBlock(nn.Module):
         res_scale: factor of NLSA's and of Res' residual branch.
         branch: "both", or one alone for the paper's Table 1: "local" is Res(CCA(X)), "nonlocal" is NLSA(PA(X)).
         sparsity: loss of the channel weights, for the paper's Table 2: "contrastive" (Eq. 4), "l1" (Eq. 7) or "none".
+        similarity, centre, local_round, stride: of NLSA; see `NonLocalSparseAttention`.
         seed: seed of NLSA's rotations in evaluation.
         backend: of `cclnn.ops.lsh_attention`.
         device, dtype: of parameters and buffers, as for torch's own layers.
 
     Returns:
         `(y, loss)`: features like x, and a 0-dim tensor, float32 or wider (zero where there is no loss).
+
+    >>> features, loss = CCLNBlock(16, reduction=4, chunk_size=4)(torch.rand(1, 16, 5, 7))
+    >>> features.shape, loss.shape
+    (torch.Size([1, 16, 5, 7]), torch.Size([]))
     """
 
     def __init__(
@@ -58,6 +63,10 @@ class CCLNBlock(nn.Module):
         res_scale: float = 0.1,
         branch: Branch = "both",
         sparsity: Sparsity = "contrastive",
+        similarity: Similarity = "dot",
+        centre: bool = False,
+        local_round: bool = False,
+        stride: int = 1,
         seed: int = 0,
         backend: Backend = "auto",
         device: torch.device | str | None = None,
@@ -77,6 +86,10 @@ class CCLNBlock(nn.Module):
                 n_hashes=n_hashes,
                 chunk_size=chunk_size,
                 res_scale=res_scale,
+                similarity=similarity,
+                centre=centre,
+                local_round=local_round,
+                stride=stride,
                 seed=seed,
                 backend=backend,
                 device=device,

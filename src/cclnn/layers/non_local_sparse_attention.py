@@ -1,17 +1,43 @@
-"""Non-local sparse attention (NLSA, Mei et al. 2021)."""
+"""Non-local sparse attention (NLSA, Mei et al. 2021), and options that make its queries tell pixels apart."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from einops import rearrange
 from torch import nn
+from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_choice, check_divides, check_shape
-from cclnn._typing import Float, Tensor
-from cclnn.ops.sparse_attention import BACKENDS, Backend, hash_codes, lsh_attention, make_plan
+from cclnn._typing import Float, Int, Tensor
+from cclnn.ops.sparse_attention import BACKENDS, Backend, LSHPlan, hash_codes, lsh_attention, make_plan
 from cclnn.precision import cast_once
 
+Similarity = Literal["dot", "cosine"]
+SIMILARITIES: tuple[Similarity, ...] = ("dot", "cosine")
 MAX_BUCKETS = 128
+FIRST_SCALE = 10.0  # tau at the start and its limit, as for Swin V2's cosine attention (Liu et al. 2022, Sec. 3.2)
+LARGEST_SCALE = 100.0
+MOMENTUM = 0.1  # of the running mean query, as in torch's BatchNorm2d
+EPS = 5e-5  # norms below this are clamped, as in cclnn.ops.lsh_attention
+
+
+@dataclass(frozen=True)
+class Match:
+    """What the attention decides for one input before it attends.
+
+    query: (b, n, e), the queries that enter `lsh_attention`, and once normalised its keys
+    codes: (b, r, n), the bucket of each token in each round
+    plan:  which tokens meet
+    size:  rows and columns of the n tokens: those of the input, divided by `stride` and rounded up
+    """
+
+    query: Float[Tensor, "b n e"]
+    codes: Int[Tensor, "b r n"]
+    plan: LSHPlan
+    size: tuple[int, int]
 
 
 class NonLocalSparseAttention(nn.Module):
@@ -23,6 +49,22 @@ class NonLocalSparseAttention(nn.Module):
     Works for any h, w >= 1. Evaluation is deterministic: the rotations are drawn once on the CPU from `seed`, so every
     call and every device uses the same ones; training draws new ones from torch's default generator in each call.
 
+    Options, all off by default (the paper's layer); docs/results.md, "Does the attention attend?", has the reasons:
+
+    - `similarity="cosine"`: s_ij = tau k_i . k_j with k_i = (q_i - mu) / |q_i - mu| instead of q_i . q_j / |q_j|. tau =
+      exp(min(logit_scale, log 100)) is learned and starts at 10, start and limit being those of Swin V2 (Liu et al.
+      2022, Sec. 3.2 and released code): the softmax is as sharp as the task wants, whatever the norm of q.
+    - `centre=True`: mu is the mean query, else 0. Queries that share a direction fall into few buckets; without their
+      mean they spread. mu is subtracted before hashing, and with "cosine" before normalising as well. In training it
+      is the mean over the pixels of each image, in evaluation a running mean of those (buffer `mean_query`, momentum
+      0.1), so that a tile and the whole image use the same.
+    - `local_round=True`: the last of the `n_hashes` rounds sorts tokens by position instead of by hash: in vertical
+      strips of about sqrt(3 chunk_size) columns, row by row, so that a token meets all others of its strip up to about
+      chunk_size / width of the strip rows away, whatever their content.
+    - `stride=2`: tokens are blocks of 2 x 2 pixels (pixel-unshuffled into 4 c channels, from which conv_match and
+      conv_assembly make e and c), and conv_expand (1x1) gives each of their pixels its own share of what they
+      attended to: a quarter of the tokens at the same width. Odd sizes repeat the last row or column.
+
     Quirks: the sort is stable; fewer pixels than `chunk_size` are one chunk, that is plain attention; evaluation uses
     fixed rotations; hashing is always float32 (docs/quirks.md).
 
@@ -32,12 +74,24 @@ class NonLocalSparseAttention(nn.Module):
         n_hashes: r, rounds of hashing; time and quality grow with it.
         chunk_size: m, pixels per chunk; a pixel meets 3 chunks in each round.
         res_scale: factor of the attention; 0.1 in wide networks, 1 in narrow ones.
+        similarity: "dot" (the paper's) or "cosine".
+        centre: subtract the mean query.
+        local_round: sort by position in one round; needs `n_hashes` of at least 2.
+        stride: side of the block of pixels that is one token.
         seed: seed of the rotations used in evaluation.
         backend: of `cclnn.ops.lsh_attention`; changes speed and memory, never the state dict.
-        device, dtype: of the parameters, as for torch's own layers; the rotations stay float32.
+        device, dtype: of parameters and buffers, as for torch's own layers; the rotations stay float32.
+
+    >>> layer = NonLocalSparseAttention(8, n_hashes=2, chunk_size=4).eval()
+    >>> features = torch.rand(1, 8, 5, 7)
+    >>> layer(features).shape
+    torch.Size([1, 8, 5, 7])
+    >>> torch.equal(layer(features), layer(features))
+    True
     """
 
     rotations: Tensor
+    mean_query: Tensor
 
     def __init__(
         self,
@@ -47,6 +101,10 @@ class NonLocalSparseAttention(nn.Module):
         n_hashes: int = 4,
         chunk_size: int = 144,
         res_scale: float = 1.0,
+        similarity: Similarity = "dot",
+        centre: bool = False,
+        local_round: bool = False,
+        stride: int = 1,
         seed: int = 0,
         backend: Backend = "auto",
         device: torch.device | str | None = None,
@@ -57,17 +115,33 @@ class NonLocalSparseAttention(nn.Module):
         check_divides("reduction", reduction, "channels", channels)
         check_at_least("n_hashes", n_hashes, 1)
         check_at_least("chunk_size", chunk_size, 1)
+        check_choice("similarity", similarity, SIMILARITIES)
+        check_at_least("stride", stride, 1)
         check_choice("backend", backend, BACKENDS)
+        if local_round and n_hashes < 2:
+            raise ValueError(f"`n_hashes`={n_hashes} leaves no round to hash beside local_round=True: take at least 2.")
         self.channels = channels
         self.reduction = reduction
         self.embed_width = channels // reduction
         self.n_hashes = n_hashes
         self.chunk_size = chunk_size
         self.res_scale = res_scale
+        self.similarity: Similarity = similarity
+        self.centre = centre
+        self.local_round = local_round
+        self.stride = stride
         self.seed = seed
         self.backend: Backend = backend
-        self.conv_match = nn.Conv2d(channels, self.embed_width, 3, padding=1, device=device, dtype=dtype)
-        self.conv_assembly = nn.Conv2d(channels, channels, 1, device=device, dtype=dtype)
+        width = channels * stride**2
+        self.conv_match = nn.Conv2d(width, self.embed_width, 3, padding=1, device=device, dtype=dtype)
+        self.conv_assembly = nn.Conv2d(width, channels, 1, device=device, dtype=dtype)
+        if stride > 1:
+            self.conv_expand = nn.Conv2d(channels, width, 1, device=device, dtype=dtype)
+        if similarity == "cosine":
+            self.logit_scale = nn.Parameter(torch.empty((), device=device, dtype=dtype))
+            nn.init.constant_(self.logit_scale, math.log(FIRST_SCALE))
+        if centre:
+            self.register_buffer("mean_query", torch.zeros(self.embed_width, device=device, dtype=dtype))
         rotations = self._seeded_rotations()
         if (
             not self.conv_match.weight.is_meta
@@ -79,35 +153,122 @@ class NonLocalSparseAttention(nn.Module):
         self, x: Float[Tensor, "b c h w"], *, rotations: Float[Tensor, "e r half"] | None = None
     ) -> Float[Tensor, "b c h w"]:
         """Attend; `rotations`, of n_buckets // 2 axes at least, replaces the layer's own (leading axes are used)."""
-        check_shape("x", x, "b c h w", c=self.channels)
-        height, width = x.shape[2:]
-        half = self.n_buckets(height * width) // 2
-        if rotations is None:
-            rotations = self._drawn_rotations(half, x.device) if self.training else self.rotations
-        elif rotations.shape[-1] < half:
-            raise ValueError(
-                f"`rotations` must have at least {half} axes for {height} x {width} pixels, got {rotations.shape[-1]}."
-            )
-        features = cast_once(x)
-        query = rearrange(self.conv_match(features), "b e h w -> b (h w) e")
-        value = rearrange(self.conv_assembly(features), "b c h w -> b (h w) c")
-        codes = hash_codes(query.detach(), rotations[..., :half])
-        plan = make_plan(codes, chunk_size=self.chunk_size)
-        attended = lsh_attention(query, value, plan, backend=self.backend)
-        return torch.add(x, rearrange(attended, "b (h w) c -> b c h w", h=height), alpha=self.res_scale)
+        features = self._features(x)
+        query = self._query(features)
+        value = self._values(features)
+        mean = self._mean(query)
+        if mean is not None and self.training:
+            self._track(mean)
+        match = self._match(query, mean, features.shape[3], rotations)
+        return self.add(x, lsh_attention(match.query, value, match.plan, backend=self.backend))
+
+    def match(self, x: Float[Tensor, "b c h w"], *, rotations: Float[Tensor, "e r half"] | None = None) -> Match:
+        """What `forward` decides for x before it attends. With `values` and `add` it is the whole layer,
+
+        layer(x) = layer.add(x, lsh_attention(match.query, layer.values(x), match.plan)),  match = layer.match(x),
+
+        in evaluation, or with the same `rotations`. The running mean query stays as it is.
+        """
+        features = self._features(x)
+        query = self._query(features)
+        return self._match(query, self._mean(query), features.shape[3], rotations)
+
+    def values(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n c"]:
+        """v of each token of x."""
+        return self._values(self._features(x))
+
+    def add(self, x: Float[Tensor, "b c h w"], attended: Float[Tensor, "b n c"]) -> Float[Tensor, "b c h w"]:
+        """x + res_scale * A for A given by token."""
+        rows, columns = x.shape[2:]
+        pixels = rearrange(attended, "b (h w) c -> b c h w", h=-(-rows // self.stride))
+        if self.stride > 1:
+            pixels = F.pixel_shuffle(self.conv_expand(pixels), self.stride)
+        return torch.add(x, pixels[:, :, :rows, :columns], alpha=self.res_scale)
 
     def n_buckets(self, n: int) -> int:
-        """Buckets for n pixels: n // chunk_size made even, at least 2, at most 128."""
+        """Buckets for n tokens: n // chunk_size made even, at least 2, at most 128."""
         chunks = n // self.chunk_size
         return max(2, min(chunks + chunks % 2, MAX_BUCKETS))
 
+    def _features(self, x: Tensor) -> Float[Tensor, "b cs h w"]:
+        """x with blocks of stride x stride pixels in the channels, the last row and column repeated as needed."""
+        check_shape("x", x, "b c h w", c=self.channels)
+        x = cast_once(x)
+        if self.stride == 1:
+            return x
+        missing = [-size % self.stride for size in x.shape[2:]]
+        # Concatenated: F.pad(mode="replicate") has no deterministic gradient on a GPU.
+        x = torch.cat([x, x[:, :, -1:].expand(-1, -1, missing[0], -1)], dim=2)
+        x = torch.cat([x, x[..., -1:].expand(-1, -1, -1, missing[1])], dim=3)
+        blocks: Tensor = F.pixel_unshuffle(x, self.stride)
+        return blocks
+
+    def _query(self, features: Tensor) -> Float[Tensor, "b n e"]:
+        query: Tensor = rearrange(self.conv_match(features), "b e h w -> b (h w) e")
+        return query
+
+    def _values(self, features: Tensor) -> Float[Tensor, "b n c"]:
+        value: Tensor = rearrange(self.conv_assembly(features), "b c h w -> b (h w) c")
+        return value
+
+    def _mean(self, query: Tensor) -> Float[Tensor, "b 1 e"] | None:
+        """mu, float32 or wider: of each image in training, the running mean in evaluation."""
+        if not self.centre:
+            return None
+        wide = torch.promote_types(query.dtype, torch.float32)
+        if self.training:
+            return query.mean(dim=1, keepdim=True, dtype=wide)
+        return self.mean_query.to(wide).expand(len(query), 1, -1)
+
+    @torch.no_grad()
+    def _track(self, mean: Float[Tensor, "b 1 e"]) -> None:
+        self.mean_query.lerp_(mean.mean(dim=(0, 1)).to(self.mean_query.dtype), MOMENTUM)
+
+    def _match(
+        self,
+        query: Float[Tensor, "b n e"],
+        mean: Tensor | None,
+        width: int,
+        rotations: Float[Tensor, "e r half"] | None,
+    ) -> Match:
+        n = query.shape[1]
+        half = self.n_buckets(n) // 2
+        if rotations is None:
+            rotations = self._drawn_rotations(half, query.device) if self.training else self.rotations
+        elif rotations.shape[-1] < half:
+            raise ValueError(f"`rotations` must have at least {half} axes for {n} tokens, got {rotations.shape[-1]}.")
+        direction = query if mean is None else query.to(mean.dtype) - mean
+        codes = hash_codes(direction.detach(), rotations[..., :half])
+        if self.local_round:
+            codes = torch.cat([codes, self._strips(codes, width)], dim=1)
+        if self.similarity == "cosine":
+            wide = torch.promote_types(query.dtype, torch.float32)
+            # lsh_attention takes its keys from the queries and normalises them: tau k_i makes keys k_j, scores
+            # tau k_i . k_j and their known bound tau.
+            query = (self._scale().to(wide) * F.normalize(direction.to(wide), dim=-1, eps=EPS)).to(query.dtype)
+        return Match(query, codes, make_plan(codes, chunk_size=self.chunk_size), (n // width, width))
+
+    def _scale(self) -> Float[Tensor, ""]:
+        """tau."""
+        scale: Tensor = self.logit_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
+        return scale
+
+    def _strips(self, codes: Int[Tensor, "b r n"], width: int) -> Int[Tensor, "b 1 n"]:
+        """Codes by position: the vertical strip of each token. A stable sort keeps the rows of a strip in order."""
+        strips = -(-width // math.isqrt(3 * self.chunk_size))
+        strip = torch.arange(width, device=codes.device, dtype=codes.dtype) * strips // width
+        return strip.repeat(codes.shape[2] // width).expand(len(codes), 1, -1)
+
     def _drawn_rotations(self, half: int, device: torch.device) -> Float[Tensor, "e r half"]:
-        return torch.randn(self.embed_width, self.n_hashes, half, device=device)
+        return torch.randn(self.embed_width, self._hash_rounds(), half, device=device)
 
     def _seeded_rotations(self) -> Float[Tensor, "e r half"]:
         generator = torch.Generator(device="cpu").manual_seed(self.seed)
-        size = (self.embed_width, self.n_hashes, MAX_BUCKETS // 2)
+        size = (self.embed_width, self._hash_rounds(), MAX_BUCKETS // 2)
         return torch.randn(size, generator=generator, device="cpu", dtype=torch.float32)
+
+    def _hash_rounds(self) -> int:
+        return self.n_hashes - self.local_round
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "NonLocalSparseAttention":
         """Move or cast the layer; the rotations follow the device but stay float32, whatever the layer's dtype."""
@@ -119,5 +280,6 @@ class NonLocalSparseAttention(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"{self.channels}, reduction={self.reduction}, n_hashes={self.n_hashes}, chunk_size={self.chunk_size}, "
-            f"res_scale={self.res_scale}, seed={self.seed}, backend={self.backend!r}"
+            f"res_scale={self.res_scale}, similarity={self.similarity!r}, centre={self.centre}, "
+            f"local_round={self.local_round}, stride={self.stride}, seed={self.seed}, backend={self.backend!r}"
         )
