@@ -143,7 +143,7 @@ def draw() -> None:
     lr, hr = Pair(PHOTO.stem, PHOTO, None).load(2)
     results = {"bicubic": bicubic(lr, scale=2)}
     for name, network in networks.items():
-        results[name] = cclnn.Upscaler(network, tile="none", precision="fp32", device="cpu")(lr)
+        results[name] = cclnn.Upscaler(network, tile="none", precision="fp32", device="cpu", edges="network")(lr)
     figures.save_figure(figures.comparison_figure(results, BOX, truth=hr, scale=2), FIGURES / "comparison.png", dpi=80)
     row, column, side = LAM_WINDOW
     shown = (max(0, row // 2 - 28), max(0, column // 2 - 28))  # 64 x 64 pixels of the input around the window

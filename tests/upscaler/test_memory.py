@@ -82,9 +82,10 @@ def test_the_tile_for_dense_attention_keeps_within_the_limit_and_so_do_the_probe
 
 
 def test_the_upscaler_takes_that_tile(monkeypatch):
-    """512 pixels would take 256 GiB for their scores, 96 take 324 MiB: half of 700 MiB."""
+    """512 pixels would take 256 GiB for their scores; 96 take 325 MiB, with 8 mirrored ones on either side 601 MiB."""
     monkeypatch.setattr("cclnn.upscaler.network.memory_at_hand", lambda device: 700 * 2**20)
-    assert Upscaler(Dense(), precision="fp32").tile_side(2000, 3000) == 96
+    assert Upscaler(Dense(), precision="fp32").tile_side(2000, 3000) == 64
+    assert Upscaler(Dense(), precision="fp32", edges="network").tile_side(2000, 3000) == 96
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,11 @@ def test_low_precision_is_measured_too():
 )
 def test_the_tile_is_the_largest_that_fits(linear, limit, least, side):
     assert auto_tile(Growth(linear), limit, least=least) == side
+
+
+def test_mirrored_pixels_count():
+    assert auto_tile(Growth(1000), 544 * 544 * 1000, least=33, outside=16) == 512
+    assert auto_tile(Growth(1000), 544 * 544 * 1000 - 1, least=33, outside=16) == 384
 
 
 def test_the_budget_is_half_of_what_is_at_hand_and_bounded_on_a_cpu():

@@ -3,13 +3,14 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from cclnn.upscaler.tiles import spans, stitch
+from cclnn.upscaler.tiles import mirrored, spans, stitch, with_context
 
 
 @given(length=st.integers(1, 300), overlap=st.integers(0, 9), extra=st.integers(1, 40), scale=st.integers(1, 4))
@@ -65,3 +66,32 @@ def test_stitches_row_by_row_and_holds_one_row_of_tiles(height, width, count):
     assert_close(torch.cat(bands, dim=2), image.repeat_interleave(2, 2).repeat_interleave(2, 3))
     assert len(seen) == count
     assert seen == sorted(seen)
+
+
+@given(length=st.integers(1, 200), overlap=st.integers(0, 9), extra=st.integers(1, 40), data=st.data())
+def test_what_is_left_of_an_axis_is_covered_from_where_it_was_left(length, overlap, extra, data):
+    finished = data.draw(st.integers(0, length - 1))
+    tile = 2 * overlap + extra
+    cover = spans(length, tile, overlap, finished)
+    assert (cover[0].keep_from, cover[-1].keep_to) == (finished, length)
+    assert cover[0].start == max(finished - overlap, 0)
+    assert cover[0].fade_in == 0
+    for span in cover:
+        assert span.start <= span.keep_from < span.keep_to <= span.stop <= length
+        assert span.stop - span.start <= tile
+    for a, b in pairwise(cover):
+        assert a.keep_to - b.keep_from == a.fade_out == b.fade_in
+
+
+def test_only_spans_at_the_ends_reach_beyond_the_axis():
+    inside, beyond = spans(100, 40, 5), with_context(spans(100, 40, 5), 100, 7)
+    assert [span.start for span in beyond] == [-7, *(span.start for span in inside[1:])]
+    assert [span.stop for span in beyond] == [*(span.stop for span in inside[:-1]), 107]
+    assert [(a.keep_from, a.keep_to) for a in beyond] == [(a.keep_from, a.keep_to) for a in inside]
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 30])
+def test_mirroring_is_that_of_numpy(length):
+    expected = np.pad(np.arange(length), 16, mode="symmetric")
+    assert mirrored(-16, length + 16, length).tolist() == expected.tolist()
+    assert mirrored(0, length, length).tolist() == list(range(length))

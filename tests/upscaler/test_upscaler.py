@@ -46,13 +46,52 @@ def repeated(array, scale=2):
     return array.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
+def with_extremes(expected, array):
+    """`expected`, with opacity 0 or white where bicubic interpolation of the array's opacity gives that."""
+    if array.shape[-1] not in (2, 4) or array.ndim == 2:
+        return expected
+    white = 1 if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+    opacity = torch.from_numpy(array[..., -1].astype(np.float32))[None, None] / white
+    bicubic = cclnn.ops.imresize(opacity, expected.shape[0] // array.shape[0])[0, 0].numpy()
+    step = 0.5 / 65535 if white == 1 else 0.5 / white
+    expected = expected.copy()
+    expected[..., -1][bicubic <= step] = 0
+    expected[..., -1][bicubic >= 1 - step] = white
+    return expected
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_equals_the_network_on_the_whole_image(scale):
     model = cclnn.EDSR(scale, **SMALL).eval()
     x = torch.rand(2, 3, 13, 17)
     with torch.no_grad():
         expected = model(x).clamp(0, 1)
-    assert_close(Upscaler(model, precision="fp32")(x), expected)
+    assert_close(Upscaler(model, precision="fp32", edges="network")(x), expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(13, 17), (1, 5), (7, 1)])
+def test_the_image_is_mirrored_beyond_its_edges(edsr, height, width):
+    """NumPy's mirroring by 8 pixels, repeated where the image is smaller than that."""
+    x = torch.rand(2, 3, height, width)
+    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (8, 8), (8, 8)), mode="symmetric")
+    with torch.no_grad():
+        expected = edsr(torch.from_numpy(padded)).clamp(0, 1)[:, :, 16:-16, 16:-16]
+    assert_close(Upscaler(edsr, precision="fp32")(x), expected)
+    assert_close(Upscaler(edsr, overlap=3, tile="none", precision="fp32")(x), expected)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 200, 0), (255, 0, 255)])
+def test_flat_pictures_keep_their_colour_to_the_corners(colour):
+    """Within 2 levels at x4; with the network's own padding they change by more than 20."""
+    flat = np.full((40, 36, 3), colour, np.uint8)
+    expected = np.full((160, 144, 3), colour, int)
+    assert np.abs(cclnn.upscale(flat, "cclnn-t-x4", precision="fp32") - expected).max() <= 2
+    assert np.abs(cclnn.upscale(flat, "cclnn-t-x4", precision="fp32", edges="network") - expected).max() > 20
+
+
+def test_a_flat_picture_in_tiles_too():
+    flat = np.full((70, 90, 3), (0, 200, 0), np.uint8)
+    assert np.abs(cclnn.upscale(flat, "cclnn-t-x4", tile=48, precision="fp32") - np.array([0, 200, 0])).max() <= 2
 
 
 @pytest.mark.parametrize("tile", [24, 25, 31, 100])
@@ -101,7 +140,7 @@ def test_any_size_kind_tile_and_overlap(height, width, channels, overlap, extra,
     assert np.array_equal(array, before)
     assert (result.dtype, result.shape) == (dtype, (2 * height, 2 * width, channels))
     straight = channels if alpha == "model" or channels % 2 else channels - 1
-    expected = repeated(array).astype(np.float64)
+    expected = with_extremes(repeated(array), array).astype(np.float64)
     step = 2e-7 if array.dtype.kind == "f" else 0
     np.testing.assert_allclose(result[..., :straight], expected[..., :straight], rtol=step, atol=step)
     whole = Upscaler(Nearest(), tile="none", alpha=alpha, precision="fp32")(array)
@@ -123,7 +162,8 @@ def test_pil_images_come_back_in_their_mode(mode):
     result = Upscaler(Nearest(3), alpha="model")(source)
     assert (result.mode, result.size) == (mode, (15, 21))
     assert (result.info["dpi"], result.info["icc_profile"]) == ((300, 300), b"a profile")
-    assert np.array_equal(np.asarray(result), repeated(np.asarray(source), 3))
+    expected = repeated(np.asarray(source), 3)
+    assert np.array_equal(np.asarray(result), with_extremes(expected, np.asarray(source)) if "A" in mode else expected)
 
 
 @pytest.mark.parametrize(
@@ -263,10 +303,11 @@ def test_golden_whole_tiles_and_ensemble(name):
     case = read(name)
     white = case.params["rgb_range"]
     model = cclnn.convert_official("edsr", case.under("state."), res_scale=0.1, rgb_range=white)
-    x, upscaler = case["input.x"] / white, Upscaler(model, tile="none", precision="fp32")
-    outputs = {"output.plain": upscaler, "output.chop": Upscaler(model, tile=37, overlap=10, precision="fp32")}
+    settings = {"precision": "fp32", "edges": "network"}
+    x, upscaler = case["input.x"] / white, Upscaler(model, tile="none", **settings)
+    outputs = {"output.plain": upscaler, "output.chop": Upscaler(model, tile=37, overlap=10, **settings)}
     if "output.x8" in case:
-        outputs["output.x8"] = Upscaler(model, tile="none", precision="fp32", ensemble=True)
+        outputs["output.x8"] = Upscaler(model, tile="none", ensemble=True, **settings)
         with torch.no_grad():
             assert_golden(self_ensemble(model, x) * white, case["output.x8"], float32=1e-6)
     for key, upscaler in outputs.items():
@@ -283,8 +324,9 @@ def test_ensemble_is_the_mean_of_eight(edsr):
             y = edsr(y.rot90(k, (2, 3))).rot90(-k, (2, 3))
             eight.append(y.flip(3) if flip else y)
     expected = torch.stack(eight).mean(dim=0).clamp(0, 1)
-    assert_close(Upscaler(edsr, ensemble=True, precision="fp32")(x), expected)
-    assert_close(Upscaler(edsr, ensemble=True, precision="fp32")(x.mT), expected.mT)
+    ensemble = Upscaler(edsr, ensemble=True, precision="fp32", edges="network")
+    assert_close(ensemble(x), expected)
+    assert_close(ensemble(x.mT), expected.mT)
 
 
 def test_ensemble_in_tiles_equals_the_whole(edsr):
@@ -307,9 +349,9 @@ class Small(cclnn.EDSR):
 def test_out_of_memory_halves_the_tile_with_one_warning():
     model = Small(2, **SMALL).eval()
     x = torch.rand(1, 3, 61, 97)
-    expected = Upscaler(cclnn.EDSR(2, **SMALL).eval(), tile="none", precision="fp32")
+    expected = Upscaler(cclnn.EDSR(2, **SMALL).eval(), tile="none", precision="fp32", edges="network")
     expected.model.load_state_dict(model.state_dict())
-    upscaler = Upscaler(model, tile=80, overlap=9, precision="fp32")
+    upscaler = Upscaler(model, tile=80, overlap=9, precision="fp32", edges="network")
     with pytest.warns(RuntimeWarning, match="out of memory with tiles of 80 pixels: going on with smaller") as caught:
         assert_close(upscaler(x), expected(x))
     assert len(caught) == 1
@@ -323,7 +365,7 @@ def test_out_of_memory_halfway_down_goes_on_from_the_finished_rows():
     x = torch.rand(1, 3, 131, 47)
     whole = cclnn.EDSR(2, **SMALL).eval()
     whole.load_state_dict(model.state_dict())
-    upscaler = Upscaler(model, tile=40, overlap=8, precision="fp32")
+    upscaler = Upscaler(model, tile=40, overlap=8, precision="fp32", edges="network")
     bands, calls = [], []
 
     def run():
@@ -333,7 +375,7 @@ def test_out_of_memory_halfway_down_goes_on_from_the_finished_rows():
 
     with pytest.warns(RuntimeWarning, match="out of memory with tiles of 40 pixels: going on"):
         run()
-    assert_close(torch.cat(bands, dim=2), Upscaler(whole, tile="none", precision="fp32")(x))
+    assert_close(torch.cat(bands, dim=2), Upscaler(whole, tile="none", precision="fp32", edges="network")(x))
     first, last = calls[0], calls[-1]
     assert first[0] == 0
     assert last[0] == last[1] > first[1]
@@ -346,7 +388,7 @@ def test_each_kind_of_warning_is_given_once():
             sr = super().forward(x)
             return sr * float("nan") if torch.is_autocast_enabled("cpu") else sr
 
-    upscaler = Upscaler(Faulty(2, **SMALL), tile=80, overlap=9, precision="bf16")
+    upscaler = Upscaler(Faulty(2, **SMALL), tile=80, overlap=9, precision="bf16", edges="network")
     with pytest.warns(RuntimeWarning) as caught:
         upscaler(torch.rand(1, 3, 61, 97))
     texts = [str(warning.message) for warning in caught]
@@ -412,6 +454,19 @@ def test_no_dark_or_light_fringes(alpha, background):
     assert np.abs(raw[visible].astype(int) - (255 - background)).max() > 100
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_opacity_by_the_model_keeps_opaque_and_clear_areas(dtype):
+    """The network alone gives 254 or 1 in places."""
+    white = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    array = np.full((31, 43, 4), 0.4 * white).astype(dtype)
+    array[:, :20, 3], array[:, 20:, 3] = white, 0
+    opacity = cclnn.upscale(array, "cclnn-t-x4", alpha="model", precision="fp32")[..., 3]
+    assert (opacity[:, :72] == white).all()
+    assert (opacity[:, 88:] == 0).all()
+    array[..., 3] = white
+    assert (cclnn.upscale(array, "cclnn-t-x4", alpha="model", precision="fp32")[..., 3] == white).all()
+
+
 def test_opacity_is_interpolated_as_a_whole_image():
     array = pixels(61, 23, 2)
     result = Upscaler(Nearest(), tile=20, overlap=3)(array)
@@ -437,6 +492,7 @@ def test_auto_tile_comes_from_the_memory_at_hand(edsr, monkeypatch):
         ({"tile": "big"}, "`tile` must be a number of pixels, 'auto' or 'none', got 'big'"),
         ({"overlap": -1}, "`overlap` must be at least 0, got -1"),
         ({"precision": "int8"}, "`precision` must be one of .* got 'int8'"),
+        ({"edges": "zeros"}, "`edges` must be one of 'mirror', 'network', got 'zeros'"),
         ({"alpha": "none"}, "`alpha` must be one of 'bicubic', 'model', got 'none'"),
     ],
 )

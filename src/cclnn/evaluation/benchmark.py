@@ -163,7 +163,7 @@ def make_runners(
         if isinstance(source, str) and source == BICUBIC:
             runners.append(Runner(name, BICUBIC, partial(bicubic, scale=scale), None))
             continue
-        upscaler = Upscaler(source, tile=tile, precision=precision, device=device, ensemble=ensemble)
+        upscaler = Upscaler(source, tile=tile, precision=precision, device=device, ensemble=ensemble, edges="network")
         if upscaler.scale != scale:
             raise ValueError(f"model {name!r} is for x{upscaler.scale}, `scale` is {scale}.")
         runners.append(Runner(name, fingerprint(upscaler.model), upscaler, upscaler.model))

@@ -18,11 +18,12 @@ from cclnn.models import SRModel
 from cclnn.ops.resize import imresize
 from cclnn.precision import Precision
 from cclnn.pretrained import list_pretrained, load
-from cclnn.upscaler.network import Execution, Progress, Tile, TiledNetwork
-from cclnn.upscaler.tiles import Span
+from cclnn.upscaler.network import Edges, Execution, Progress, Tile, TiledNetwork
+from cclnn.upscaler.tiles import Span, mirrored
 
 Alpha = Literal["bicubic", "model"]
 ImageT = TypeVar("ImageT")
+FINEST = 65535.0  # steps between 0 and 1 that count in opacity stored as floating-point numbers
 BICUBIC_REACH = 4  # pixels on either side that bicubic interpolation reads, and some
 
 
@@ -33,24 +34,27 @@ class Upscaler:
 
     Tiles bound the memory. Neighbouring tiles share three times the overlap: the outer third on either side, next to
     the cut, is discarded; over the middle third one tile fades into the other (where `tile` is below 5 * overlap, the
-    fading part is shorter). At the image's edges tiles end with the image. So for a network whose receptive field has
-    a radius r <= overlap, the result equals that on the whole image but for rounding; EDSR's r is about the number of
-    its 3x3 convolutions. A non-local network (NLSN, CCLNN) sees one tile at a time: its result depends a little on the
-    tile. `tile="auto"` is a fixed number, 512, unless the memory at hand is too small for it.
+    fading part is shorter). So for a network whose receptive field has a radius r <= overlap, the result equals that
+    on the whole image but for rounding; EDSR's r is about the number of its 3x3 convolutions. A non-local network
+    (NLSN, CCLNN) sees one tile at a time: its result depends a little on the tile. `tile="auto"` is a fixed number,
+    512, unless the memory at hand is too small for it.
 
+    Beyond its edges the image is mirrored, 8 pixels far, so that flat pictures keep their colour to the corners.
     Opacity is upscaled apart from colour, after colour has spread from visible pixels into invisible ones.
 
     Args:
         model: a published name, a folder, a file (see `cclnn.load`), or a model, which is copied.
         tile: pixels per side of a tile of the input. "auto" is the largest of 512, 384, 256, 192, 128, 96 and 64 that
-            takes no more than half of the memory at hand, and on a CPU no more than 768 MiB; how the model's memory
+            takes no more than half of the memory at hand, and on a CPU no more than 832 MiB; how the model's memory
             grows is measured on two small images. "none" takes the whole image at once.
         overlap: pixels of context between a cut and the part of a tile that is used.
         precision: "auto", "fp32", "bf16" or "fp16"; "auto" is bf16 where the hardware is fast at it, but fp32 for
             16-bit images, whose steps are finer than those of bf16.
         device: "cpu", "cuda", ...; "auto" is the GPU if there is one.
         ensemble: average over the image's eight flips and transpositions: about 0.1 dB better, in eight times the time.
-        alpha: upscale opacity by "bicubic" interpolation or by the "model".
+        alpha: upscale opacity by "bicubic" interpolation, or by the "model" except where bicubic gives 0 or white.
+        edges: "mirror" gives the network 8 mirrored pixels beyond the image's edges; "network" gives it none,
+            as papers do when they measure: its own padding, mostly zeros, then discolours flat corners.
 
     Raises:
         ValueError: an option out of range, a device that cannot be used; or as `cclnn.load`. TypeError: no model.
@@ -66,13 +70,14 @@ class Upscaler:
         device: str = "auto",
         ensemble: bool = False,
         alpha: Alpha = "bicubic",
+        edges: Edges = "mirror",
     ) -> None:
         check_choice("alpha", alpha, ("bicubic", "model"))
         if not isinstance(model, (str, os.PathLike, SRModel)):
             raise TypeError(f"`model` must be a name, a path or a model of cclnn, got {type(model).__name__}.")
         automatic = "cuda" if torch.cuda.is_available() else "cpu"
         where = usable_device(automatic if device == "auto" else device)
-        execution = Execution(tile, overlap, precision, where, ensemble)
+        execution = Execution(tile, overlap, precision, where, ensemble, edges)
         self.alpha = alpha
         self.network = TiledNetwork(copy.deepcopy(model) if isinstance(model, SRModel) else load(model), execution)
 
@@ -143,8 +148,11 @@ class Upscaler:
         for band in self.network.bands((height, width), compute, dtype, progress):
             last = first + band.shape[2] // self.scale
             channels = band.to(pixels.device)
-            if opened.layout.opacity is not None and self.alpha == "bicubic":
-                channels = torch.cat([channels, self._bicubic_opacity(opened, first, last)], dim=1)
+            if opened.layout.opacity is not None:
+                bicubic = self._bicubic_opacity(opened, first, last)
+                colour, by_model = channels[:, : opened.layout.opacity], channels[:, opened.layout.opacity :]
+                opacity = bicubic if self.alpha == "bicubic" else _keep_extremes(by_model, bicubic, opened.white)
+                channels = torch.cat([colour, opacity], dim=1)
             yield opened.encode(channels)
             first = last
 
@@ -164,17 +172,27 @@ class Upscaler:
         """A tile's pixels, decoded; colour under invisible pixels is that of visible ones nearby."""
         opacity = opened.layout.opacity
         margin = 0 if opacity is None else REACH
-        top, left = max(row.start - margin, 0), max(col.start - margin, 0)
-        part = opened.decode(opened.pixels[:, :, top : row.stop + margin, left : col.stop + margin])
+        height, width = opened.pixels.shape[2:]
+        rows, cols = mirrored(row.start, row.stop, height), mirrored(col.start, col.stop, width)
+        top, left = (max(int(positions.min()) - margin, 0) for positions in (rows, cols))
+        bottom, right = (int(positions.max()) + 1 + margin for positions in (rows, cols))
+        part = opened.decode(opened.pixels[:, :, top:bottom, left:right])
         if opacity is not None:
             part = torch.cat([bleed(part[:, :opacity], part[:, opacity:]), part[:, opacity:]], dim=1)
-        return part[:, :, row.start - top : row.stop - top, col.start - left : col.stop - left]
+        return part[:, :, rows - top][:, :, :, cols - left]
 
     def _bicubic_opacity(self, opened: Opened, first: int, last: int) -> Float[Tensor, "b 1 h w"]:
         """Opacity of source rows first..last, upscaled."""
         top = max(first - BICUBIC_REACH, 0)
         opacity = opened.decode(opened.pixels[:, opened.layout.opacity :, top : last + BICUBIC_REACH])
         return imresize(opacity, self.scale)[:, :, (first - top) * self.scale : (last - top) * self.scale]
+
+
+def _keep_extremes(opacity: Tensor, bicubic: Tensor, white: float) -> Tensor:
+    """`opacity`, but 0 and 1 where `bicubic` is stored as such: clear and opaque areas stay what they are."""
+    half_a_step = 0.5 / (white if white > 1 else FINEST)
+    opacity = torch.where(bicubic <= half_a_step, 0.0, opacity)
+    return torch.where(bicubic >= 1 - half_a_step, 1.0, opacity)
 
 
 def upscale(
@@ -187,6 +205,7 @@ def upscale(
     device: str = "auto",
     ensemble: bool = False,
     alpha: Alpha = "bicubic",
+    edges: Edges = "mirror",
 ) -> ImageT:
     """Upscale one image; for several, make one `Upscaler` and call it.
 
@@ -199,6 +218,7 @@ def upscale(
         device: "auto", "cpu", "cuda", ...
         ensemble: average over eight flips and transpositions.
         alpha: opacity by "bicubic" or by the "model".
+        edges: "mirror" the image at its edges, or leave them to the "network"'s own padding.
     """
     settings: dict[str, Any] = {
         "tile": tile,
@@ -207,6 +227,7 @@ def upscale(
         "device": device,
         "ensemble": ensemble,
         "alpha": alpha,
+        "edges": edges,
     }
     if isinstance(model, str) and model in list_pretrained():
         return _make_once(model, **settings)(image)

@@ -16,7 +16,7 @@ SIDES = (512, 384, 256, 192, 128, 96, 64)  # few, so that the same image gives t
 FIRST_PROBE = 32  # pixels per side of the first image that a network is measured on
 SECOND_PROBES = (64, 48, 40)  # of the second: the largest that is sure to fit
 SHARE = 0.5  # of the memory at hand that a tile may take
-CPU_LIMIT = 768 * 2**20  # bytes that a tile may take of a machine's main memory, however much there is
+CPU_LIMIT = 832 * 2**20  # bytes that a tile may take of a machine's main memory, however much there is
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ def budget(available: float, device: torch.device) -> float:
     return min(SHARE * available, CPU_LIMIT if device.type == "cpu" else float("inf"))
 
 
-def auto_tile(growth: Growth, limit: float, *, least: int) -> int:
-    """The largest of `SIDES` whose square takes no more than `limit` bytes.
+def auto_tile(growth: Growth, limit: float, *, least: int, outside: int = 0) -> int:
+    """The largest of `SIDES` whose square, with `outside` pixels more on each side, takes no more than `limit` bytes.
 
     Where even the smallest takes more, the smallest that is at least `least`.
     """
     allowed = [side for side in SIDES if side >= least] or [least]
-    return next((side for side in allowed if growth(side * side) <= limit), allowed[-1])
+    return next((side for side in allowed if growth((side + 2 * outside) ** 2) <= limit), allowed[-1])
 
 
 def measure(model: SRModel, dtype: torch.dtype, device: torch.device, *, limit: float) -> Growth:

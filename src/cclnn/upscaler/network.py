@@ -14,10 +14,12 @@ from cclnn.models import SRModel
 from cclnn.precision import PRECISIONS, Precision, autocast, choose_dtype, lay_out
 from cclnn.upscaler.ensemble import self_ensemble
 from cclnn.upscaler.memory import Growth, auto_tile, budget, measure
-from cclnn.upscaler.tiles import Span, spans, stitch
+from cclnn.upscaler.tiles import Span, spans, stitch, with_context
 
 Progress = Callable[[int, int], None]
 Tile = int | Literal["auto", "none"]
+Edges = Literal["mirror", "network"]
+OUTSIDE = 8  # mirrored pixels beyond the image's edges: with more, flat corners come out no better
 WarningKey = Literal["not finite", "out of memory"]
 
 
@@ -30,6 +32,7 @@ class Execution:
     precision: "auto", "fp32", "bf16" or "fp16"
     device:    where the network runs
     ensemble:  average over the eight flips and transpositions of every tile
+    edges:     "mirror" the image at its edges, or leave them to the "network"'s own padding
     """
 
     tile: Tile
@@ -37,6 +40,7 @@ class Execution:
     precision: Precision
     device: torch.device
     ensemble: bool
+    edges: Edges
 
     def __post_init__(self) -> None:
         check_at_least("overlap", self.overlap, 0)
@@ -45,6 +49,12 @@ class Execution:
         elif self.tile not in ("auto", "none"):
             raise ValueError(f"`tile` must be a number of pixels, 'auto' or 'none', got {self.tile!r}.")
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("edges", self.edges, ("mirror", "network"))
+
+    @property
+    def outside(self) -> int:
+        """Mirrored pixels that a tile at an edge of the image reads beyond it."""
+        return OUTSIDE if self.edges == "mirror" else 0
 
 
 class TiledNetwork:
@@ -92,7 +102,7 @@ class TiledNetwork:
 
         Args:
             size: height and width of the image.
-            compute: (row, col) of a tile -> its output, which it gets by calling this object.
+            compute: (row, col) of a tile, which may reach beyond the image -> its output, by calling this object.
             dtype: what the network runs in; it decides which tile fits the memory.
             progress: called with (tiles done, tiles in all) before the first tile and after each; the latter may grow.
         """
@@ -100,7 +110,8 @@ class TiledNetwork:
         finished = done = 0  # rows of the image, tiles
         while finished < height:
             side = self.tile_side(height, width, dtype)
-            rows, cols = spans(height, side, overlap, finished), spans(width, side, overlap)
+            rows = with_context(spans(height, side, overlap, finished), height, self.execution.outside)
+            cols = with_context(spans(width, side, overlap), width, self.execution.outside)
             total = done + len(rows) * len(cols)
             if progress:
                 progress(done, total)
@@ -135,7 +146,7 @@ class TiledNetwork:
         limit = budget(memory_at_hand(device), device)
         if dtype not in self._growth:
             self._growth[dtype] = measure(self.model, dtype, device, limit=limit)
-        return auto_tile(self._growth[dtype], limit, least=least)
+        return auto_tile(self._growth[dtype], limit, least=least, outside=self.execution.outside)
 
     def _finite(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         sr = self._forward(x, dtype)

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import torch
 
-from cclnn._typing import Float, Tensor
+from cclnn._typing import Float, Int, Tensor
 
 
 @dataclass(frozen=True)
 class Span:
-    """Pixels start..stop along one axis are read, of which keep_from..keep_to are kept.
+    """Pixels start..stop along one axis are read, inside the image or beyond it; of these keep_from..keep_to are kept.
 
     The first `fade_in` of the kept pixels are shared with the tile before, the last `fade_out` with the one after.
     """
@@ -66,6 +66,27 @@ def spans(length: int, tile: int, overlap: int, finished: int = 0) -> list[Span]
     ]
 
 
+def with_context(cover: list[Span], length: int, outside: int) -> list[Span]:
+    """The same spans, those that end with the axis reading `outside` pixels beyond its ends."""
+    return [
+        replace(
+            span,
+            start=span.start - outside if span.start == 0 else span.start,
+            stop=span.stop + outside if span.stop == length else span.stop,
+        )
+        for span in cover
+    ]
+
+
+def mirrored(start: int, stop: int, length: int) -> Int[Tensor, " n"]:
+    """The pixels at positions start..stop of an axis that is mirrored at both ends, as often as needed.
+
+    The last pixel is repeated: ... 1 0 | 0 1 2 ... length-1 | length-1 length-2 ...
+    """
+    positions = torch.arange(start, stop) % (2 * length)
+    return torch.minimum(positions, 2 * length - 1 - positions)
+
+
 def stitch(
     rows: list[Span], cols: list[Span], scale: int, compute: Callable[[Span, Span], Tensor]
 ) -> Iterator[Float[Tensor, "b c h w"]]:
@@ -77,7 +98,7 @@ def stitch(
         scale: output size / input size.
         compute: (row, col) of a tile -> its output (b, c, scale * height of the tile, scale * width of the tile).
     """
-    width = cols[-1].stop
+    width = cols[-1].keep_to
     shared: Tensor | None = None  # rows that the next tiles add to
     for row in rows:
         band: Tensor | None = None
