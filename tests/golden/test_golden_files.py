@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from golden.reader import CASES, HERE, LIMIT, SHARED, read
+from golden.reader import CASES, COMPOSED, HERE, LIMIT, SHARED, read
 
 GROUPS = re.compile(
     r"nlsa_|pa\d|resblock|calayer|ccln0|cclnn_|cclloss|edsr_x|nlsn_x|upsampler|meanshift|psnr_|ssim01"
@@ -19,16 +19,17 @@ def stems(folder: Path) -> set[str]:
 
 
 def test_no_file_is_listed_twice():
-    assert sum(map(len, CASES.values())) == len(KNOWN) == 92
+    assert sum(map(len, CASES.values())) == len(KNOWN) == 93
 
 
 def test_this_folder_holds_only_known_small_files():
-    assert stems(HERE) <= KNOWN
-    assert all(path.stat().st_size <= LIMIT for path in HERE.glob("*.safetensors"))
+    assert stems(HERE) | stems(COMPOSED) <= KNOWN
+    assert not stems(HERE) & stems(COMPOSED)
+    assert all(path.stat().st_size <= LIMIT for path in HERE.rglob("*.safetensors"))
 
 
 def test_only_the_large_files_are_absent_from_this_folder():
-    assert KNOWN - stems(HERE) == {
+    assert KNOWN - stems(HERE) - stems(COMPOSED) == {
         "ccln01.f64",
         "ccln02_grad.f32",
         "ccln02_grad.f64",
@@ -46,7 +47,7 @@ def test_only_the_large_files_are_absent_from_this_folder():
 def test_every_shared_file_of_these_groups_is_known():
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent")
-    assert {name for name in stems(SHARED) if GROUPS.match(name)} == KNOWN
+    assert {name for name in stems(SHARED) if GROUPS.match(name)} == KNOWN - stems(COMPOSED)
 
 
 def test_copies_equal_the_shared_files():
@@ -64,6 +65,7 @@ def test_every_group_is_used_by_a_test(group):
 
 def test_an_absent_large_file_skips_with_a_reason(monkeypatch, tmp_path):
     monkeypatch.setattr("golden.reader.HERE", tmp_path)
+    monkeypatch.setattr("golden.reader.COMPOSED", tmp_path)
     monkeypatch.setattr("golden.reader.SHARED", tmp_path / "none")
     with pytest.raises(pytest.skip.Exception, match=r"nlsa_fwd06_48x48\.f32 is over 200 KB and kept in .*none"):
         read("nlsa_fwd06_48x48.f32")
