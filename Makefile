@@ -9,6 +9,10 @@ FUSED := tests/ops/test_fused.py
 ANNOTATED := --jaxtyping-packages=cclnn,beartype.beartype
 # .ci/run sets `listed`: a test skipped for a reason that tests/skips.py does not list fails the run.
 SKIPS ?= any
+# Processes that share the tests, file by file, with one thread each. Two of them need two cores and 4 GB.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS)
+SUITE := --dist loadfile --no-loadscope-reorder --skips=$(SKIPS) --ignore=$(FUSED)
 
 .PHONY: demo test annotated lint format types docs examples bench clean
 
@@ -16,12 +20,12 @@ demo: .venv/demo
 	$(BIN)/cclnn upscale $(DEMO).png -o $(DEMO)_x2.png --overwrite
 
 test: .venv/dev
-	$(BIN)/pytest --skips=$(SKIPS) --ignore=$(FUSED)
-	$(BIN)/pytest --skips=none $(FUSED)
+	$(PYTEST) $(SUITE)
+	$(PYTEST) --skips=none $(FUSED)
 
 annotated: .venv/dev  # the same tests with every shape annotation checked
-	$(BIN)/pytest $(ANNOTATED) --skips=$(SKIPS) --ignore=$(FUSED)
-	$(BIN)/pytest $(ANNOTATED) --skips=listed $(FUSED)
+	$(PYTEST) $(ANNOTATED) $(SUITE)
+	$(PYTEST) $(ANNOTATED) --skips=listed $(FUSED)
 
 lint: .venv/dev
 	$(BIN)/ruff check

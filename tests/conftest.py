@@ -21,13 +21,17 @@ def annotations_are_checked(config):
 
 
 def pytest_configure(config):
-    """Check skips in the main process; let beartype take an int where a float is annotated, as PEP 484 and mypy do."""
-    if not hasattr(config, "workerinput"):  # pytest-xdist's workers report to the main process
-        config.pluginmanager.register(SkipCheck(config.getoption("skips")))
+    """Check skips; let beartype take an int where a float is annotated, as PEP 484 and mypy do."""
+    config.pluginmanager.register(SkipCheck(config))
     if annotations_are_checked(config):
         import beartype
 
         beartype.beartype = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
+
+
+def pytest_collection_modifyitems(items):
+    """The slowest first, so that several workers end together."""
+    items.sort(key=lambda item: "training" not in item.path.parts)
 
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])

@@ -58,10 +58,11 @@ def pytest_addoption(parser):
 class SkipCheck:
     """Collects skipped tests and modules, and fails the run if it does not accept one of them."""
 
-    def __init__(self, accepted: str, allowed: tuple[Allowed, ...] = ALLOWED) -> None:
-        self.accepted = accepted
+    def __init__(self, config: pytest.Config, allowed: tuple[Allowed, ...] = ALLOWED) -> None:
+        self.accepted = config.getoption("skips")
         self.allowed = allowed
-        self.refused: list[str] = []
+        self.refused: set[str] = set()
+        self.to_main_process = getattr(config, "workeroutput", None)  # of a worker of pytest-xdist
 
     def _accepts(self, reason: str) -> bool:
         return self.accepted == "any" or (self.accepted == "listed" and is_allowed(reason, self.allowed))
@@ -70,7 +71,7 @@ class SkipCheck:
         if report.skipped and not hasattr(report, "wasxfail"):
             reason = report.longrepr[2].removeprefix("Skipped: ")
             if not self._accepts(reason):
-                self.refused.append(f"{report.nodeid}: {reason}")
+                self.refused.add(f"{report.nodeid}: {reason}")
 
     def pytest_runtest_logreport(self, report):
         self._take(report)
@@ -78,12 +79,19 @@ class SkipCheck:
     def pytest_collectreport(self, report):
         self._take(report)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        """Take what a worker refused: pytest-xdist does not forward the reports of skipped modules."""
+        self.refused |= set(getattr(node, "workeroutput", {}).get("refused", ()))
+
     def pytest_sessionfinish(self, session):
-        if self.refused and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        if self.to_main_process is not None:
+            self.to_main_process["refused"] = sorted(self.refused)
+        elif self.refused and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter):
         if self.refused:
             terminalreporter.section(f"skipped, which --skips={self.accepted} does not accept", red=True)
-            for line in self.refused:
+            for line in sorted(self.refused):
                 terminalreporter.line(line, red=True)

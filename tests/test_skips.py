@@ -1,6 +1,7 @@
 """The option --skips: which skipped tests fail a run."""
 
 import re
+from pathlib import Path
 
 import pytest
 import skips
@@ -36,7 +37,7 @@ def run(pytester, monkeypatch):
             from skips import pytest_addoption
 
             def pytest_configure(config):
-                config.pluginmanager.register(skips.SkipCheck(config.getoption("skips"), skips.ALLOWED))
+                config.pluginmanager.register(skips.SkipCheck(config, skips.ALLOWED))
         """)
         pytester.makepyfile(tests)
         return pytester.runpytest_inprocess(f"--skips={accepted}", "-p", "no:cacheprovider")
@@ -65,6 +66,21 @@ def test_a_skipped_module_fails_the_run(run):
     result = run("none", tests='import pytest\npytest.skip("no moon", allow_module_level=True)')
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*: no moon"])
+
+
+def test_a_skipped_module_fails_a_run_with_workers(pytester, monkeypatch):
+    pytest.importorskip("xdist", reason="pytest-xdist runs tests in several processes")
+    monkeypatch.setenv("PYTHONPATH", str(Path(skips.__file__).parent))
+    pytester.makeconftest("""
+        from skips import SkipCheck, pytest_addoption
+
+        def pytest_configure(config):
+            config.pluginmanager.register(SkipCheck(config))
+    """)
+    pytester.makepyfile(test_one='import pytest\npytest.skip("no moon", allow_module_level=True)', test_two=TESTS)
+    result = pytester.runpytest_subprocess("--skips=listed", "-n1", "-p", "no:cacheprovider")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*does not accept*", "*: no moon", "*::test_at_new_moon: the moon is full"])
 
 
 def test_absent_shared_files_are_a_reason_only_where_they_are_absent(monkeypatch, tmp_path):
