@@ -54,6 +54,7 @@ examples: .venv/dev
 .venv/dev: pyproject.toml .ci/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) -e ".[dev]"
+	$(INSTALL) --no-deps "spandrel>=0.4,<1" # without torchvision, whose wheel does not load beside torch for CPUs
 	touch $@ .venv/demo
 
 bench: .venv/dev  # some ten minutes on two cores; nothing else should run

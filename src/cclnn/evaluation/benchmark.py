@@ -26,6 +26,7 @@ from cclnn.metrics import psnr, ssim
 from cclnn.models import SRModel
 from cclnn.ops import imresize
 from cclnn.precision import Precision
+from cclnn.pretrained.foreign import Network
 from cclnn.upscaler import Upscaler
 
 BICUBIC = "bicubic"
@@ -41,7 +42,7 @@ class Runner:
     name: str
     fingerprint: str
     run: Callable[[Tensor], Tensor]
-    model: SRModel | None  # None for bicubic
+    model: Network | None  # None for bicubic
 
 
 def evaluate(

@@ -1,14 +1,17 @@
 """Models with weights: published ones, those in files and repositories, and released checkpoints of other code."""
 
+from cclnn.pretrained.foreign import ForeignModel, load_foreign
 from cclnn.pretrained.loading import list_pretrained, load, published_facts
 from cclnn.pretrained.publishing import publish
 from cclnn.pretrained.released import convert_official, detect, to_official
 
 __all__ = [
+    "ForeignModel",
     "convert_official",
     "detect",
     "list_pretrained",
     "load",
+    "load_foreign",
     "publish",
     "published_facts",
     "to_official",

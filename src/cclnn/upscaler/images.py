@@ -17,7 +17,8 @@ from cclnn.image.transparency import REACH, bleed
 from cclnn.models import SRModel
 from cclnn.ops.resize import imresize
 from cclnn.precision import Precision
-from cclnn.pretrained import list_pretrained, load
+from cclnn.pretrained import ForeignModel, list_pretrained, load, load_foreign
+from cclnn.pretrained.foreign import Network, is_foreign
 from cclnn.upscaler.network import Edges, Execution, Progress, Tile, TiledNetwork
 from cclnn.upscaler.tiles import Span, mirrored
 
@@ -43,7 +44,8 @@ class Upscaler:
     Opacity is upscaled apart from colour, after colour has spread from visible pixels into invisible ones.
 
     Args:
-        model: a published name, a folder, a file (see `cclnn.load`), or a model, which is copied.
+        model: a published name, a folder, a file (see `cclnn.load`), or a model, which is copied. A checkpoint file of
+            another project (.pth, .safetensors) is loaded through spandrel, see `cclnn.pretrained.load_foreign`.
         tile: pixels per side of a tile of the input. "auto" is the largest of 512, 384, 256, 192, 128, 96 and 64 that
             takes no more than half of the memory at hand, and on a CPU no more than 832 MiB; how the model's memory
             grows is measured on two small images. "none" takes the whole image at once.
@@ -62,7 +64,7 @@ class Upscaler:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | SRModel = "cclnn-t-x2",
+        model: str | os.PathLike[str] | Network = "cclnn-t-x2",
         *,
         tile: Tile = "auto",
         overlap: int = 16,
@@ -73,16 +75,16 @@ class Upscaler:
         edges: Edges = "mirror",
     ) -> None:
         check_choice("alpha", alpha, ("bicubic", "model"))
-        if not isinstance(model, (str, os.PathLike, SRModel)):
+        if not isinstance(model, (str, os.PathLike, SRModel, ForeignModel)):
             raise TypeError(f"`model` must be a name, a path or a model of cclnn, got {type(model).__name__}.")
         automatic = "cuda" if torch.cuda.is_available() else "cpu"
         where = usable_device(automatic if device == "auto" else device)
         execution = Execution(tile, overlap, precision, where, ensemble, edges)
         self.alpha = alpha
-        self.network = TiledNetwork(copy.deepcopy(model) if isinstance(model, SRModel) else load(model), execution)
+        self.network = TiledNetwork(_network(model), execution)
 
     @property
-    def model(self) -> SRModel:
+    def model(self) -> Network:
         """The network, on its device and in eval mode."""
         return self.network.model
 
@@ -188,6 +190,13 @@ class Upscaler:
         return imresize(opacity, self.scale)[:, :, (first - top) * self.scale : (last - top) * self.scale]
 
 
+def _network(model: str | os.PathLike[str] | Network) -> Network:
+    """A network of the upscaler's own: a copy of the caller's, or what is stored under a name or in a file."""
+    if isinstance(model, (SRModel, ForeignModel)):
+        return copy.deepcopy(model)
+    return load_foreign(model) if is_foreign(model) else load(model)
+
+
 def _keep_extremes(opacity: Tensor, bicubic: Tensor, white: float) -> Tensor:
     """`opacity`, but 0 and 1 where `bicubic` is stored as such: clear and opaque areas stay what they are."""
     half_a_step = 0.5 / (white if white > 1 else FINEST)
@@ -197,7 +206,7 @@ def _keep_extremes(opacity: Tensor, bicubic: Tensor, white: float) -> Tensor:
 
 def upscale(
     image: ImageT,
-    model: str | os.PathLike[str] | SRModel = "cclnn-t-x2",
+    model: str | os.PathLike[str] | Network = "cclnn-t-x2",
     *,
     tile: Tile = "auto",
     overlap: int = 16,

@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cclnn._typing import Tensor
-from cclnn.models import SRModel
 from cclnn.precision import autocast
+from cclnn.pretrained.foreign import Network
 
 SIDES = (512, 384, 256, 192, 128, 96, 64)  # few, so that the same image gives the same result on most machines
 FIRST_PROBE = 32  # pixels per side of the first image that a network is measured on
@@ -44,7 +44,7 @@ def auto_tile(growth: Growth, limit: float, *, least: int, outside: int = 0) -> 
     return next((side for side in allowed if growth((side + 2 * outside) ** 2) <= limit), allowed[-1])
 
 
-def measure(model: SRModel, dtype: torch.dtype, device: torch.device, *, limit: float) -> Growth:
+def measure(model: Network, dtype: torch.dtype, device: torch.device, *, limit: float) -> Growth:
     """How the memory of a forward pass grows with the pixels of its input, measured on two small grey images.
 
     Convolutions and sparse attention take memory in proportion to the pixels, dense attention to their square. What
@@ -67,7 +67,7 @@ def fit(small: tuple[int, int], large: tuple[int, int]) -> Growth:
     return Growth(q_bytes / q - quadratic * q, quadratic)
 
 
-def _peak(model: SRModel, side: int, dtype: torch.dtype, device: torch.device) -> int:
+def _peak(model: Network, side: int, dtype: torch.dtype, device: torch.device) -> int:
     """Bytes that a forward pass on a square grey image holds at its peak."""
     probe = torch.full((1, 3, side, side), 0.5, device=device).contiguous(memory_format=torch.channels_last)
     held = _Held()

@@ -10,8 +10,8 @@ import torch
 from cclnn._checks import check_at_least, check_choice
 from cclnn._machine import memory_at_hand
 from cclnn._typing import Float, Tensor
-from cclnn.models import SRModel
 from cclnn.precision import PRECISIONS, Precision, autocast, choose_dtype, lay_out
+from cclnn.pretrained.foreign import Network
 from cclnn.upscaler.ensemble import self_ensemble
 from cclnn.upscaler.memory import Growth, auto_tile, budget, measure
 from cclnn.upscaler.tiles import Span, spans, stitch, with_context
@@ -65,9 +65,9 @@ class TiledNetwork:
         execution: precision, tiles, device, self-ensemble.
     """
 
-    def __init__(self, model: SRModel, execution: Execution) -> None:
+    def __init__(self, model: Network, execution: Execution) -> None:
         self.execution = execution
-        self.dtype = choose_dtype(execution.precision, execution.device)
+        self.dtype = _dtype(model, execution)
         self.model = model.eval().to(execution.device)
         lay_out(self.model)
         self._growth: dict[torch.dtype, Growth] = {}
@@ -183,6 +183,14 @@ class TiledNetwork:
         if key not in self._warned:
             self._warned.add(key)
             warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+def _dtype(model: Network, execution: Execution) -> torch.dtype:
+    """The dtype that is asked for; with precision "auto" bfloat16 only where the model's record says that it works."""
+    dtype = choose_dtype(execution.precision, execution.device)
+    record = getattr(model, "architecture", None)  # a class of the user's may have none
+    unsupported = record is not None and "bf16" not in record.low_precision
+    return torch.float32 if execution.precision == "auto" and unsupported else dtype
 
 
 def _without_gradients(steps: Iterator[Tensor]) -> Iterator[Tensor]:
