@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from torch import nn
 
 from cclnn._checks import check_choice
 from cclnn._machine import has_fast_bf16, keep_freed_memory
+from cclnn._names import PRECISIONS, Precision
 from cclnn._typing import Tensor
 
 __all__ = [
@@ -22,8 +22,6 @@ __all__ = [
     "lay_out",
 ]
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

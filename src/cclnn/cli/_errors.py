@@ -1,4 +1,4 @@
-"""What goes wrong is told in one line, not in a traceback."""
+"""Errors that the user can act on become one line instead of a traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ EXPECTED = (ValueError, OSError, RuntimeError, ImportError, MemoryError)
 
 
 def reason(error: BaseException) -> str:
-    """The message of an error in one line."""
+    """Return the message of an error as one line."""
     return " ".join(str(error).split()) or ("out of memory" if isinstance(error, MemoryError) else repr(error))
 
 
 @contextmanager
 def in_one_line() -> Iterator[None]:
-    """Turn the errors that a person can act on into click's: `Error: ...`, exit code 1."""
+    """Report the errors in EXPECTED as `Error: ...` and exit with code 1."""
     try:
         yield
     except EXPECTED as error:

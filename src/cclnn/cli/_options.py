@@ -2,9 +2,11 @@
 
 import click
 
+from cclnn._names import TILE_RULES
+
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
-    """Whole numbers with commas between them, as many as there are names."""
+    """Integers separated by commas, one for each name."""
 
     def __init__(self, names: str) -> None:
         self.name = names
@@ -21,12 +23,12 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
 
 
 class Tile(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
-    """A number of pixels, "auto" or "none"."""
+    """A tile's side in pixels, "auto" or "none"."""
 
     name = "tile"
 
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
-        if isinstance(value, int) or value in ("auto", "none"):
+        if isinstance(value, int) or value in TILE_RULES:
             return value
         if not value.isdigit():
             self.fail(f"{value!r} is not a number of pixels, 'auto' or 'none'.", param, ctx)

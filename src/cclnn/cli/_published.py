@@ -1,4 +1,4 @@
-"""The published weights as the manifest lists them, read without importing torch."""
+"""Choose published weights from the manifest, without importing torch."""
 
 import click
 
@@ -6,7 +6,7 @@ from cclnn.weights import manifest
 
 
 def choose(model: str | None, scale: int | None) -> tuple[str, int | None]:
-    """(name, folder or file of the model, its scale where that is known already).
+    """Return the model's name, folder or file, and its scale, or None where only loading it would tell.
 
     Raises:
         click.UsageError: no weights are published for that scale, or the named model has another one.

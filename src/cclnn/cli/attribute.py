@@ -1,4 +1,4 @@
-"""`cclnn attribute`: which pixels of the input a network used."""
+"""`cclnn attribute`: draw which pixels of the input a network used."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,20 +20,36 @@ if TYPE_CHECKING:
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--model", default="cclnn-t-x2", show_default=True, help="Published name, folder or .safetensors file.")
 @click.option(
-    "--window", type=Numbers("x,y,size"), required=True, help="The part of the result that is asked about, its pixels."
+    "--window",
+    type=Numbers("x,y,size"),
+    required=True,
+    help="Window of the result to explain: column, row and side in its pixels.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="PNG, SVG or PDF to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="PNG, SVG or PDF file to write.")
 @click.option(
     "--show",
     type=click.Choice(["lam", "attention", "channels"]),
     default="lam",
     show_default=True,
-    help="Local attribution map; what the window's middle attends to, with the buckets; weights of the channels.",
+    help="Figure to draw. lam: local attribution map. attention: pixels that the window's centre attends to, and hash buckets. "
+    "channels: weights of the channel attentions.",
 )
-@click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Images on LAM's path.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Of them at once: memory.")
-@click.option("--no-truth", is_flag=True, help="IMAGE itself is the network's input, instead of a reduced copy of it.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Images on the path of the local attribution map.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Images per forward pass; more need more memory.",
+)
+@click.option("--no-truth", is_flag=True, help="Use IMAGE itself as the network's input instead of reducing it first.")
+@click.option("--quiet", is_flag=True, help="Do not show a progress bar.")
 def attribute(
     image: Path,
     model: str,
@@ -45,7 +61,9 @@ def attribute(
     no_truth: bool,
     quiet: bool,
 ) -> None:
-    """Draw where a network looks to make one window of its result from a reduced IMAGE.
+    """Draw which input pixels a network used for one window of its result.
+
+    IMAGE is reduced by the model's scale first, so that the result can be compared with it.
 
     \b
     Example: cclnn attribute photo.png --window 120,80,16 -o map.png

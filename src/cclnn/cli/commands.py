@@ -1,4 +1,4 @@
-"""The group of commands; each lives in the file of its name."""
+"""The group of commands; each command is defined in the file of its name."""
 
 import click
 
@@ -16,7 +16,7 @@ from cclnn.cli.upscale import upscale
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def cli() -> None:
-    """Super-resolution for images."""
+    """Upscale images, and measure, convert and publish super-resolution models."""
 
 
 cli.add_command(convert)

@@ -1,4 +1,4 @@
-"""`cclnn compare`: one image, one detail of it, several models side by side."""
+"""`cclnn compare`: draw a detail of one image as several models restore it."""
 
 from pathlib import Path
 
@@ -11,16 +11,25 @@ from cclnn.cli._options import Numbers
 
 @click.command()
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("--models", required=True, help='Names, folders or files with commas between them; "bicubic" is one.')
-@click.option("--crop", type=Numbers("x,y,w,h"), required=True, help="The detail, in pixels of the large image.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="PNG, SVG or PDF to write.")
-@click.option("--scale", type=click.IntRange(min=2), default=2, show_default=True, help="Of all models.")
-@click.option("--no-truth", is_flag=True, help="Upscale IMAGE itself, instead of a reduced copy of it.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--models", required=True, help='Published names, folders, files or "bicubic", separated by commas.')
+@click.option(
+    "--crop",
+    type=Numbers("x,y,w,h"),
+    required=True,
+    help="Detail to show: column, row, width and height in pixels of the large image.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="PNG, SVG or PDF file to write.")
+@click.option("--scale", type=click.IntRange(min=2), default=2, show_default=True, help="Scale of all models.")
+@click.option(
+    "--no-truth", is_flag=True, help="Upscale IMAGE itself instead of reducing it first; no PSNR and SSIM then."
+)
+@click.option("--quiet", is_flag=True, help="Do not show a progress bar.")
 def compare(
     image: Path, models: str, crop: tuple[int, int, int, int], output: Path, scale: int, no_truth: bool, quiet: bool
 ) -> None:
-    """Draw IMAGE with a box, and the box as each model restores it from a reduced IMAGE, with PSNR/SSIM.
+    """Draw one detail of IMAGE as several models restore it, with PSNR and SSIM of the whole image.
+
+    Each model upscales a copy of IMAGE that was reduced by the scale.
 
     \b
     Example: cclnn compare photo.png --models bicubic,cclnn-t-x2 --crop 120,80,60,60 -o figure.png

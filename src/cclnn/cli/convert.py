@@ -1,4 +1,4 @@
-"""`cclnn convert`: a checkpoint of the released code in, a folder that `cclnn.load` takes out."""
+"""`cclnn convert`: convert a checkpoint of released code to a folder that `cclnn.load` reads."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
-@click.option("--arch", default="auto", show_default=True, help="Model that the checkpoint holds; auto detects it.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write the model to.")
+@click.option("--arch", default="auto", show_default=True, help="Architecture of the checkpoint; auto detects it.")
 @click.option(
     "--set",
     "settings",
@@ -29,11 +29,12 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
     show_default=True,
     help="Number format of the stored weights.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the model in the folder if there is one.")
+@click.option("--overwrite", is_flag=True, help="Replace a model that the folder holds already.")
 def convert(file: Path, output: Path, arch: str, settings: tuple[str, ...], dtype: str, overwrite: bool) -> None:
-    """Convert FILE (.pt, .pth, .bin or .safetensors, as released code saves it) to a folder that cclnn.load takes.
+    """Convert a checkpoint of released code to a folder that cclnn.load reads.
 
-    FILE may hold tensors only: anything else is refused, because reading it could run code.
+    FILE is a .pt, .pth, .bin or .safetensors file. It may hold tensors only: other objects are refused, because
+    reading them could run code.
 
     \b
     Example: cclnn convert model_x2.pt --arch nlsn -o nlsn-x2

@@ -1,10 +1,11 @@
-"""`cclnn evaluate`: PSNR, SSIM and cost of models on folders of images, as the papers measure them."""
+"""`cclnn evaluate`: measure PSNR, SSIM and cost of models on folders of images."""
 
 from pathlib import Path
 
 import click
 from tqdm import tqdm
 
+from cclnn._names import PRECISIONS
 from cclnn.cli._errors import in_one_line
 from cclnn.cli._options import Tile
 
@@ -18,36 +19,55 @@ from cclnn.cli._options import Tile
     required=True,
     help="Folder of a benchmark: Set5 with HR and LR_bicubic/X2, or HR images alone; may be given several times.",
 )
-@click.option("--scale", type=click.IntRange(min=2), default=2, show_default=True, help="Of all models.")
-@click.option("--tile", type=Tile(), default="none", show_default=True, help="Pixels per side, auto or none.")
+@click.option("--scale", type=click.IntRange(min=2), default=2, show_default=True, help="Scale of all models.")
+@click.option(
+    "--tile",
+    type=Tile(),
+    default="none",
+    show_default=True,
+    help="Side of a tile in pixels, auto, or none for the whole image.",
+)
 @click.option("--ensemble", is_flag=True, help="Average over the 8 flips and rotations.")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    type=click.Choice(PRECISIONS),
     default="fp32",
     show_default=True,
-    help="The published numbers are those of fp32.",
+    help="Number format of the computation; published results use fp32.",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, ...")
-@click.option("--compare", type=click.Choice(["paper"]), help="Put the rows of the paper's Table 5 above.")
-@click.option("--ablation", is_flag=True, help="Put the models in the paper's Tables 1-4, by their configurations.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Device to compute on: cpu, cuda, ...; auto takes the GPU if there is one.",
+)
+@click.option("--compare", type=click.Choice(["paper"]), help="Show the paper's Table 5 above the measured rows.")
+@click.option(
+    "--ablation",
+    is_flag=True,
+    help="Also show the paper's Tables 1-4, with each model in the row that fits its configuration.",
+)
 @click.option(
     "--lambda",
     "weights",
     multiple=True,
     metavar="VALUE=MODEL",
-    help="With --ablation: one more model, and the weight of the contrastive loss that it was trained with.",
+    help="With --ablation: another model and the weight of the contrastive loss it was trained with.",
 )
 @click.option(
     "--json",
     "json_path",
     type=click.Path(path_type=Path),
-    help="Keep the results here, image by image; a run that was stopped goes on from there.",
+    help="File to save the results to after every image; an interrupted run continues from it.",
 )
-@click.option("--markdown", type=click.Path(path_type=Path), help="Write all tables here, those of each image too.")
-@click.option("--save-images", type=click.Path(path_type=Path), help="Folder for the results as PNG.")
-@click.option("--no-memory", is_flag=True, help="Leave out the peak memory, which starts a process for each model.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option(
+    "--markdown",
+    type=click.Path(path_type=Path),
+    help="File to write all tables to, including the scores of each image.",
+)
+@click.option("--save-images", type=click.Path(path_type=Path), help="Folder to save the upscaled images to, as PNG.")
+@click.option("--no-memory", is_flag=True, help="Do not measure peak memory, which starts a process for each model.")
+@click.option("--quiet", is_flag=True, help="Do not show a progress bar.")
 def evaluate(
     models: tuple[str, ...],
     data: tuple[Path, ...],
@@ -65,7 +85,9 @@ def evaluate(
     no_memory: bool,
     quiet: bool,
 ) -> None:
-    """Measure MODELs (published names, folders, files; "bicubic") like the papers do.
+    """Measure PSNR, SSIM and cost of MODELs by the papers' protocol.
+
+    A MODEL is a published name, a folder, a file, or "bicubic".
 
     \b
     Example: cclnn evaluate bicubic cclnn-t-x2 --data Set5 --data B100 --scale 2 --compare paper
@@ -118,7 +140,7 @@ def evaluate(
 
 
 def _weights(options: tuple[str, ...], ablation: bool) -> dict[str, float]:
-    """Model -> lambda, of `0.002=MODEL`."""
+    """Parse options such as `0.002=MODEL` into model -> lambda."""
     if options and not ablation:
         raise ValueError("--lambda needs --ablation.")
     found: dict[str, float] = {}

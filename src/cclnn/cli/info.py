@@ -1,4 +1,4 @@
-"""`cclnn info`: what a model is, what it costs, what it was trained on, what it reaches."""
+"""`cclnn info`: show what a model is, what it costs, and how it was trained and measured."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,11 +23,17 @@ if TYPE_CHECKING:
     show_default=True,
     help="Scale of a model given by its architecture's name.",
 )
-@click.option("--size", type=Numbers("h,w"), help="Rows and columns of the input.  [default: 1280x720 / scale]")
-@click.option("--blocks", is_flag=True, help="The cost of every block.")
-@click.option("--time", "timed", is_flag=True, help="Run it: seconds and peak memory for an input of this size.")
+@click.option(
+    "--size",
+    type=Numbers("h,w"),
+    help="Rows and columns of the input.  [default: those whose output is nearest to 1280x720]",
+)
+@click.option("--blocks", is_flag=True, help="Also show the cost of every block.")
+@click.option("--time", "timed", is_flag=True, help="Also run the model and show seconds and peak memory.")
 def info(name: str, scale: int, size: tuple[int, int] | None, blocks: bool, timed: bool) -> None:
-    """Describe NAME: a published name, a folder, a file, or an architecture of `list_models()`.
+    """Show what a model is, what it costs and what it was trained on.
+
+    NAME is a published name, a folder, a file, or an architecture of `cclnn list --models`.
 
     \b
     Example: cclnn info cclnn-t-x2
@@ -50,7 +56,7 @@ def info(name: str, scale: int, size: tuple[int, int] | None, blocks: bool, time
 
 
 def _load(name: str) -> tuple["SRModel", Path | None, Mapping[str, Any]]:
-    """The model, the file it came from where it is one on this machine, and the manifest's entry where it has one."""
+    """Return the model, its local file or None, and its entry in the manifest, which may be empty."""
     from importlib import resources
 
     from cclnn.hub.container import WEIGHTS
@@ -98,7 +104,7 @@ def _cost_lines(model: "SRModel", cost: "Cost") -> list[str]:
 
 
 def _reach(model: "SRModel") -> str:
-    """How far a network sees, as its architecture's record says."""
+    """Describe the receptive field that the architecture's record states."""
     reach = model.architecture.reach(model)
     return "the whole image (or tile)" if reach is None else f"at most {reach} input pixels to each side"
 

@@ -1,4 +1,4 @@
-"""`cclnn list`: the weights that are published and the models that there are."""
+"""`cclnn list`: list the published weights and the models."""
 
 import json
 from typing import Any
@@ -9,13 +9,13 @@ from cclnn.weights import manifest
 
 
 @click.command(name="list")
-@click.option("--weights", "only", flag_value="weights", help="The weights only (does not import torch).")
-@click.option("--models", "only", flag_value="models", help="The models only.")
-@click.option("--json", "as_json", is_flag=True, help="JSON on the standard output.")
+@click.option("--weights", "only", flag_value="weights", help="List the published weights only; does not import torch.")
+@click.option("--models", "only", flag_value="models", help="List the models only.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_command(only: str | None, as_json: bool) -> None:
-    """List the published weights, and the models with their parameters.
+    """List the published weights, and the models with their parameter counts.
 
-    PSNR (dB) and SSIM are on Y, with the scale's pixels shaved; sizes are those of the weights' files.
+    PSNR (dB) and SSIM are measured on Y with `scale` pixels shaved off each side. Sizes are those of the weight files.
 
     \b
     Examples:
@@ -62,7 +62,7 @@ def _weights() -> list[dict[str, Any]]:
 
 
 def _size(entry: dict[str, Any]) -> int | None:
-    """Bytes of the file in the wheel, or as the manifest states them."""
+    """Return the size in bytes of the file in the wheel, else the size that the manifest states."""
     from importlib import resources
 
     file = resources.files("cclnn.weights").joinpath(entry["file"]) if "file" in entry else None

@@ -1,4 +1,4 @@
-"""`cclnn publish`: a folder of `save_pretrained` to a repository on the Hub."""
+"""`cclnn publish`: upload a model folder to a repository on the Hub."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from cclnn.cli._errors import in_one_line
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("repo")
-@click.option("--private", is_flag=True, help="Make the repository private, if it is made now.")
-@click.option("--message", help="Message of the commit.  [default: Upload with cclnn]")
-@click.option("--dry-run", is_flag=True, help="Check the folder and say what would be uploaded; needs no network.")
+@click.option("--private", is_flag=True, help="Make the repository private if it does not exist yet.")
+@click.option("--message", help="Commit message.  [default: Upload with cclnn]")
+@click.option("--dry-run", is_flag=True, help="Check the folder and list what would be uploaded; needs no network.")
 def publish(folder: Path, repo: str, private: bool, message: str | None, dry_run: bool) -> None:
     """Upload the model in FOLDER to REPO (org/name) on the Hub, in one commit.
 
-    The folder is loaded first, so what is published can be loaded. Log in once with `hf auth login`.
+    The command loads the folder first, to make sure that others can. Log in once with `hf auth login`.
 
     \b
     Example: cclnn publish my-model me/my-model --private

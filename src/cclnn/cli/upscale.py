@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
+from cclnn._names import PRECISIONS
 from cclnn.cli._errors import EXPECTED, in_one_line, reason
 from cclnn.cli._jobs import STREAM, Job, collisions, plan
 from cclnn.cli._options import Tile
@@ -49,7 +50,7 @@ INTERRUPTED = 130  # the exit code of shells for Ctrl-C
 )
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
     help="bf16 is faster on recent hardware, fp32 exact everywhere.",

@@ -1,4 +1,4 @@
-"""The papers' evaluation: datasets, tables, cost, figures."""
+"""Evaluation by the papers' protocol: datasets, tables, cost, figures."""
 
 from cclnn.evaluation.benchmark import bicubic, evaluate
 from cclnn.evaluation.complexity import Cost, cost

@@ -1,26 +1,28 @@
-"""Which of the paper's ablation settings (Tables 1-4) a checkpoint belongs to: read off its configuration."""
+"""Find the paper's ablation setting (Tables 1-4) that a checkpoint's configuration matches."""
 
 from collections.abc import Mapping
 
-from cclnn.evaluation.paper import ABLATIONS, Setting
+from cclnn.evaluation.paper import ABLATIONS, CONTRASTIVE_WEIGHT, Setting
 from cclnn.models import SRModel
 
-PAPER_WEIGHT = 4e-3  # lambda of every row of Tables 1-3
 SIZE = ("channels", "n_resblocks")
 
 
 def ablation_rows(
     models: Mapping[str, SRModel], weights: Mapping[str, float] | None = None
 ) -> dict[str, list[tuple[Setting, str | None]]]:
-    """Table -> (setting, name of the model that has it or None), in the paper's order; a setting may have several.
+    """Map each table to its settings in the paper's order, each with the name of a matching model or None.
+
+    A setting that several models match is listed once for each of them.
 
     Args:
-        models: name -> network; all of one size and scale, or the comparison would be of sizes.
-        weights: name -> lambda that it was trained with, where it is known; the others count as the paper's 4e-3 in
-            Tables 1-3 and are left out of Table 4.
+        models: name -> network. All must have the same size and scale, or the comparison would be one of sizes.
+        weights: name -> lambda used in training, where it is known. A model without one is taken to have been trained
+            with the paper's lambda in Tables 1-3, and is left out of Table 4.
 
     Raises:
-        ValueError: no models, models of several sizes or scales, one that no table has, a weight for none of them.
+        ValueError: there are no models, their sizes or scales differ, no table has a setting for one of them, or
+            `weights` names another model.
     """
     weights = weights or {}
     if unknown := sorted(weights.keys() - models.keys()):
@@ -35,14 +37,14 @@ def ablation_rows(
             fitting = [name for name, model in models.items() if _fits(model, weights.get(name), setting)]
             tables.setdefault(title, []).extend((setting, name) for name in fitting or (None,))
     placed = {name for rows in tables.values() for _, name in rows}
-    if astray := sorted(models.keys() - placed):
-        described = "; ".join(f"{name}: {type(models[name]).__name__} {models[name].config}" for name in astray)
+    if unmatched := sorted(models.keys() - placed):
+        described = "; ".join(f"{name}: {type(models[name]).__name__} {models[name].config}" for name in unmatched)
         raise ValueError(f"no setting of Tables 1-4 fits {described}.")
     return tables
 
 
 def _fits(model: SRModel, weight: float | None, setting: Setting) -> bool:
-    trained_alike = weight == setting.weight if setting.weight is not None else weight in (None, PAPER_WEIGHT)
+    trained_alike = weight == setting.weight if setting.weight is not None else weight in (None, CONTRASTIVE_WEIGHT)
     return (
         type(model).__name__ == setting.architecture
         and trained_alike

@@ -1,4 +1,4 @@
-"""Models on datasets under one protocol: PSNR and SSIM of every image, seconds, memory, cost."""
+"""Measure models on datasets by one protocol: PSNR and SSIM of every image, seconds, memory, cost."""
 
 import hashlib
 import math
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -28,6 +28,7 @@ from cclnn.ops import imresize
 from cclnn.precision import Precision
 from cclnn.pretrained.foreign import Network
 from cclnn.upscaler import Upscaler
+from cclnn.upscaler.network import Tile
 
 BICUBIC = "bicubic"
 WARM_UP = (32, 40)  # pixels of a first call that is not timed
@@ -37,7 +38,7 @@ Model = str | SRModel
 
 @dataclass(frozen=True)
 class Runner:
-    """A model ready to run: b c h w in [0, 1] in, `scale` times as large out."""
+    """A model ready to run: takes b c h w in [0, 1] and returns images `scale` times as large."""
 
     name: str
     fingerprint: str
@@ -50,7 +51,7 @@ def evaluate(
     data: Iterable[str | os.PathLike[str]],
     *,
     scale: int,
-    tile: int | Literal["auto", "none"] = "none",
+    tile: Tile = "none",
     ensemble: bool = False,
     precision: Precision = "fp32",
     device: str = "auto",
@@ -59,27 +60,28 @@ def evaluate(
     save_images: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """PSNR and SSIM as in the papers: on Y, of the 8-bit result, `scale` pixels shaved, each image, then the mean.
+    """Measure PSNR and SSIM as the papers do: on Y of the 8-bit result, `scale` pixels shaved, averaged over images.
 
-    Images go one after another through all models, so that a slower minute of the machine hits all of them alike.
-    Seconds are those of a call of `Upscaler`, after a first call that is not timed.
+    Each image goes through all models before the next one, so that a slow phase of the machine affects all of them
+    alike. Seconds are those of one call of `Upscaler`; each model makes one call first that is not timed.
 
     Args:
-        models: names, folders or files that `cclnn.load` takes, and "bicubic"; or name -> any of these or a model.
-        data: folders; see `find_dataset`.
-        scale: of all models.
-        tile: of `Upscaler`; "none" is the papers' way.
+        models: names, folders or files that `cclnn.load` accepts, or "bicubic"; a mapping may also hold models.
+        data: folders in a layout that `find_dataset` knows.
+        scale: the scale of all models.
+        tile: as in `Upscaler`; the papers use "none".
         ensemble: average over the 8 flips and rotations (the papers' "+").
-        precision: of `Upscaler`; "fp32" is the papers' way.
+        precision: as in `Upscaler`; the papers use "fp32".
         device: "cpu", "cuda", ...; "auto" is the GPU if there is one.
-        memory: measure the peak memory of each model, in processes of their own.
-        json_path: file that holds the results after every image; if it exists, the run goes on from there.
-        save_images: folder for the results as PNG: MODEL/DATASET_x2/NAME.png.
-        progress: called with (images done, images in all, what comes next).
+        memory: measure the peak memory of each model, each in its own process.
+        json_path: file to save the results to after every image; if it exists, the run continues from it.
+        save_images: folder to save the upscaled images to: MODEL/DATASET_x2/NAME.png.
+        progress: called with (images done, images in all, description of the next step).
 
     Raises:
-        ValueError: no models, a model of another scale, a dataset that does not fit, a file of other settings.
-        FileNotFoundError: no such folder.
+        ValueError: there are no models, a model has another scale, a dataset is incomplete, or the file at `json_path`
+            has other settings.
+        FileNotFoundError: a folder does not exist.
     """
     check_at_least("scale", scale, 2)
     datasets = [find_dataset(folder, scale=scale) for folder in data]
@@ -110,7 +112,7 @@ def evaluate(
         done += len(runners) - len(waiting)
         images = pair.load(scale) if waiting else None
         for runner in waiting:
-            assert images is not None  # loaded where a runner waits
+            assert images is not None  # loaded if a runner waits
             if progress:
                 progress(done, total, f"{runner.name} {dataset.name}/{pair.name}")
             if runner.name not in warm:
@@ -131,12 +133,12 @@ def evaluate(
 
 
 def bicubic(lr: Float[Tensor, "b c h w"], *, scale: int) -> Float[Tensor, "b c sh sw"]:
-    """`imresize` upwards, of 8-bit pixels and rounded to them after each pass, as MATLAB does."""
+    """Upscale by `imresize`, with the image rounded to 8 bits before and after each pass, as MATLAB does."""
     return imresize((lr * 255).round().byte(), scale).to(lr.dtype) / 255
 
 
 def fingerprint(model: torch.nn.Module) -> str:
-    """Of the class and all tensors of its state: equal models, equal fingerprints."""
+    """Hash the class, the configuration and all tensors of a model: equal models have equal fingerprints."""
     digest = hashlib.sha256(type(model).__name__.encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
@@ -150,12 +152,12 @@ def make_runners(
     models: Iterable[str] | Mapping[str, Model],
     scale: int,
     *,
-    tile: int | Literal["auto", "none"] = "none",
+    tile: Tile = "none",
     ensemble: bool = False,
     precision: Precision = "fp32",
     device: str = "auto",
 ) -> list[Runner]:
-    """What `evaluate` runs, ready to call; arguments and errors as there."""
+    """Load the models that `evaluate` runs; arguments and errors as there."""
     if isinstance(models, str):
         raise TypeError(f"`models` must be several, got the one string {models!r}.")
     named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
@@ -172,7 +174,7 @@ def make_runners(
 
 
 def _start(json_path: Any, fresh: Evaluation, runners: list[Runner]) -> Evaluation:
-    """What the file holds already, if it was made with these settings and these weights."""
+    """Load the results that the file holds already, if they were made with these settings and weights."""
     evaluation = fresh
     if json_path is not None and Path(json_path).exists():
         evaluation = Evaluation.load(json_path)
@@ -180,7 +182,7 @@ def _start(json_path: Any, fresh: Evaluation, runners: list[Runner]) -> Evaluati
             old, new = getattr(evaluation, what), getattr(fresh, what)
             if old != new:
                 raise ValueError(
-                    f"{str(json_path)!r} holds results of {what} {old}, now it is {new}: take another file."
+                    f"{str(json_path)!r} holds results of {what} {old}, now it is {new}: use another file."
                 )
     known = {model.name: model.fingerprint for model in evaluation.models}
     for runner in runners:
@@ -188,7 +190,7 @@ def _start(json_path: Any, fresh: Evaluation, runners: list[Runner]) -> Evaluati
             evaluation.models.append(Contestant(runner.name, runner.fingerprint))
         elif known[runner.name] != runner.fingerprint:
             raise ValueError(
-                f"{str(json_path)!r} holds results of other weights named {runner.name!r}: take another file."
+                f"{str(json_path)!r} holds results of other weights named {runner.name!r}: use another file."
             )
     return evaluation
 
@@ -202,14 +204,14 @@ def _result(evaluation: Evaluation, runner: Runner, dataset: Dataset) -> Result:
 
 
 def _is_done(evaluation: Evaluation, runner: Runner, dataset: Dataset, pair: Pair) -> bool:
-    """Whether the file has this image's score; other bytes under the same name are an error."""
+    """Return whether the file has this image's score; raise ValueError if the image has changed since."""
     for result in evaluation.results:
         if (result.model, result.dataset) != (runner.name, dataset.name):
             continue
         for score in result.scores:
             if score.image == pair.name:
                 if score.fingerprint != pair.fingerprint():
-                    raise ValueError(f"{pair.hr} has changed since its results were written: take another file.")
+                    raise ValueError(f"{pair.hr} has changed since its results were written: use another file.")
                 return True
     return False
 
@@ -252,4 +254,4 @@ def _file_name(model: str) -> str:
 
 
 def _nothing() -> None:
-    """There is no file to keep."""
+    """Replace `save` where there is no file."""

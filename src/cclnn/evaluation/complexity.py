@@ -184,7 +184,7 @@ def _example(model: nn.Module, size: tuple[int, int]) -> Tensor:
 
 
 def _time(model: nn.Module, size: tuple[int, int], repeats: int) -> tuple[Spread, dict[str, float]]:
-    """Of the whole, and the median of every block."""
+    """Time the whole model, and the median of every block."""
     x = _example(model, size)
 
     def now() -> float:

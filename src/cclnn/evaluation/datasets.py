@@ -1,4 +1,4 @@
-"""Folders of images -> pairs of a low-resolution input and its high-resolution truth."""
+"""Find pairs of a low-resolution input and its high-resolution reference image in folders."""
 
 import hashlib
 import os
@@ -16,12 +16,12 @@ from cclnn.ops import imresize
 
 SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 MODES = ("RGB", "L", "P")
-MADE = "imresize"  # where no LR files lie beside the HR ones
+MADE = "imresize"  # lr_source where there are no LR files
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a benchmark is laid out below its folder; `{scale}` and the image's `{name}` are filled in."""
+    """Where a benchmark keeps its HR and LR images; `{scale}` and the image's `{name}` are filled in."""
 
     hr: str
     lr: str
@@ -34,32 +34,32 @@ LAYOUTS = (
     Layout("HR", "LR_x{scale}"),
     Layout("GTmod12", "LRbicx{scale}"),  # BasicSR
     Layout("image_SRF_{scale}", "image_SRF_{scale}", "{name}_SRF_{scale}_HR", "{name}_SRF_{scale}_LR"),  # SelfExSR
-    Layout("", "", "{name}_SRF_{scale}_HR", "{name}_SRF_{scale}_LR"),  # the same, given image_SRF_2 itself
+    Layout("", "", "{name}_SRF_{scale}_HR", "{name}_SRF_{scale}_LR"),  # the same for image_SRF_2 itself
     Layout("DIV2K_valid_HR", "DIV2K_valid_LR_bicubic/X{scale}", lr_file="{name}x{scale}"),
 )
-ALONE = ("HR", "GTmod12", "DIV2K_valid_HR", "")  # folders of HR images whose LR are made
+ALONE = ("HR", "GTmod12", "DIV2K_valid_HR", "")  # folders of HR images without LR files
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One image: its name, the file with the truth, the file with the input or None where it is made."""
+    """One image: its name, the HR file, and the LR file or None where LR is computed from HR."""
 
     name: str
     hr: Path
     lr: Path | None
 
     def fingerprint(self) -> str:
-        """Of both files' bytes: equal pairs, equal fingerprints."""
+        """Hash the bytes of both files: equal pairs have equal fingerprints."""
         digest = hashlib.sha256(self.hr.read_bytes())
         if self.lr is not None:
             digest.update(self.lr.read_bytes())
         return digest.hexdigest()[:16]
 
     def load(self, scale: int) -> tuple[Float[Tensor, "1 3 h w"], Float[Tensor, "1 3 sh sw"]]:
-        """(LR, HR) in [0, 1], HR cropped at its right and bottom to a multiple of the scale.
+        """Return (LR, HR) in [0, 1], with HR cropped at its right and bottom to a multiple of the scale.
 
-        Without a file, LR is `imresize` of the cropped HR in uint8, as MATLAB makes it. Grey images become three equal
-        channels, and are measured on the luma of these like all others, as the released SR code does.
+        Without an LR file, `imresize` reduces the cropped HR image in uint8, as MATLAB does. Grey images become three
+        equal channels and are measured on the luma of these, as in the released SR code.
         """
         hr = read_rgb(self.hr)
         height, width = (length // scale for length in hr.shape[2:])
@@ -80,7 +80,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pairs of one benchmark at one scale. `lr_source` is a folder's name, or "imresize"."""
+    """The pairs of one benchmark at one scale; `lr_source` is the name of the LR folder, or "imresize"."""
 
     name: str
     scale: int
@@ -89,22 +89,23 @@ class Dataset:
 
 
 def find_dataset(folder: str | os.PathLike[str], *, scale: int) -> Dataset:
-    """The image pairs below a folder, sorted by name.
+    """Find the image pairs below a folder, sorted by name.
 
-    Known layouts, tried in this order, HR beside the LR of this scale:
+    These layouts are tried in this order:
 
     - `HR/baby.png` and `LR_bicubic/X2/babyx2.png` (EDSR, RCAN, NLSN), or `LR_x2/baby.png`;
     - `GTmod12/baby.png` and `LRbicx2/baby.png` (BasicSR);
     - `image_SRF_2/img_001_SRF_2_HR.png` and `..._LR.png` (SelfExSR), also given `image_SRF_2` itself;
     - `DIV2K_valid_HR/0801.png` and `DIV2K_valid_LR_bicubic/X2/0801x2.png`;
-    - images in `HR` or `GTmod12` alone, or in the folder itself: their LR are made by `imresize`.
+    - images in `HR` or `GTmod12` alone, or in the folder itself: `imresize` computes their LR images.
 
     Args:
-        folder: of one benchmark. PNG, BMP, JPEG, TIFF and WebP files count as images.
+        folder: the folder of one benchmark. PNG, BMP, JPEG, TIFF and WebP files count as images.
         scale: 2 or more.
 
     Raises:
-        FileNotFoundError: no such folder. ValueError: no images, HR without LR or the reverse, a name twice.
+        FileNotFoundError: the folder does not exist.
+        ValueError: there are no images, an HR image has no LR image or the reverse, or a name occurs twice.
     """
     check_at_least("scale", scale, 2)
     folder = Path(folder)
@@ -128,13 +129,13 @@ def find_dataset(folder: str | os.PathLike[str], *, scale: int) -> Dataset:
 
 
 def _name(folder: Path, scale: int) -> str:
-    """What people call the benchmark: the folder's name, or its parent's where it is a part."""
+    """Return the folder's name, or its parent's if the folder is a part of the layout such as `HR`."""
     folder = folder.resolve()
     return folder.parent.name if folder.name in (*ALONE, f"image_SRF_{scale}") else folder.name
 
 
 def _images(folder: Path, pattern: str, scale: int) -> dict[str, Path]:
-    """Image's name -> file, of the files in `folder` whose stem fits `pattern`."""
+    """Map image names to the files in `folder` whose stem matches `pattern`."""
     if not folder.is_dir():
         return {}
     before, after = pattern.format(name="\0", scale=scale).split("\0")
@@ -159,7 +160,7 @@ def _check_match(hr_folder: Path, hr: dict[str, Path], lr_folder: Path, lr: dict
 
 
 def read_rgb(path: str | os.PathLike[str]) -> UInt8[Tensor, "1 3 h w"]:
-    """The 8-bit image in a file; grey becomes three equal channels."""
+    """Read an 8-bit image from a file; grey becomes three equal channels."""
     image = read_image(path)
     if image.mode not in MODES:
         raise ValueError(

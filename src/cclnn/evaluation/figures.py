@@ -34,15 +34,15 @@ def comparison_figure(
     truth: Float[Tensor, "1 3 h w"] | None = None,
     scale: int = 0,
 ) -> "Figure":
-    """The paper's Figure 4: the whole image with a box, and what each model made of the box.
+    """The paper's Figure 4: the whole image with a box, and the detail in the box as each model restores it.
 
-    With a truth, it is the first detail, and PSNR/SSIM of the whole images stand under the others.
+    The reference image, if given, is the first detail; the captions of the others state PSNR/SSIM of the whole images.
 
     Args:
-        results: caption -> image in [0, 1], all of one size; without a truth, the first is the whole image.
+        results: caption -> image in [0, 1], all of one size. Without `truth` the first one is shown as the whole image.
         box: row and column of the top left corner, height and width, in pixels of these images.
-        truth: the high-resolution image.
-        scale: pixels shaved off each side to measure; see `cclnn.metrics.psnr`.
+        truth: the high-resolution reference image.
+        scale: pixels shaved off each side before measuring; see `cclnn.metrics.psnr`.
     """
     if not results:
         raise ValueError("`results` must not be empty.")
@@ -78,7 +78,7 @@ def comparison_figure(
 
 
 def channel_figure(blocks: Sequence[ChannelWeights]) -> "Figure":
-    """The paper's Figure 2 with real numbers: W of each block, sorted, with the bands that Eq. 4 pulls apart."""
+    """The paper's Figure 2 from measured values: sorted weights W of each block, with the bands that Eq. 4 compares."""
     figure = _figure(2.6 * len(blocks) + 0.6, 2.4)
     axes_of = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
     for axes, block in zip(axes_of, blocks, strict=True):
@@ -94,7 +94,7 @@ def channel_figure(blocks: Sequence[ChannelWeights]) -> "Figure":
 
 
 def attention_figure(image: Float[Tensor, "1 3 h w"], pixel: tuple[int, int], blocks: Sequence[Attended]) -> "Figure":
-    """Where a pixel looks: what it receives from every other in each attention, and the buckets of the first round."""
+    """The weights of one pixel's attention over all pixels in each block, and the hash buckets of the first round."""
     rows, columns = image.shape[2:]
     tall = 2.4
     figure = _figure(len(blocks) * (tall * columns / rows + 0.2), 2 * (tall + 0.3))
@@ -140,7 +140,7 @@ def attribution_figure(
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str], *, dpi: int = 110) -> None:
-    """Write as PNG, SVG or PDF, by the suffix: whole or not at all, the same bytes every time."""
+    """Write the figure as PNG, SVG or PDF, as the suffix says. Equal figures give equal bytes."""
     from matplotlib import rc_context
 
     check_figure_path(path)
@@ -155,14 +155,14 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str], *, dpi: int = 11
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError unless a figure can be written to `path`; to be called before the work, not after."""
+    """Raise ValueError unless a figure can be written to `path`; call this before the computation."""
     check_choice("suffix of the figure", Path(path).suffix.lower(), SUFFIXES)
     if not Path(path).parent.is_dir():
         raise ValueError(f"cannot write {str(path)!r}: there is no folder {str(Path(path).parent)!r}.")
 
 
 def check_box(name: str, box: Box, rows: int, columns: int) -> None:
-    """Raise ValueError unless the box has pixels and all of them lie in the image."""
+    """Raise ValueError unless the box is not empty and lies within the image."""
     row, column, height, width = box
     if min(row, column) < 0 or min(height, width) < 1 or row + height > rows or column + width > columns:
         raise ValueError(
@@ -172,7 +172,7 @@ def check_box(name: str, box: Box, rows: int, columns: int) -> None:
 
 
 def _figure(width: float, height: float) -> "Figure":
-    """Not registered with pyplot: nothing global, nothing to close."""
+    """Create a figure without pyplot, which would keep it in global state."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -181,7 +181,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _settle(figure: "Figure") -> None:
-    """Lay out once and for all: the solver's last digits differ from run to run, and SVG shows them."""
+    """Fix the layout to six decimals: the solver's last digits differ between runs and would show in an SVG."""
     if figure.get_layout_engine() is None:
         return
     figure.draw_without_rendering()
@@ -196,9 +196,9 @@ def _show(axes: "Axes", image: Float[Tensor, "1 3 h w"]) -> None:
 
 
 def _overlay(axes: "Axes", image: Float[Tensor, "1 3 h w"], strength: Float[Tensor, "h w"]) -> None:
-    """The image in grey, and on it what lies above 0 in colour, the stronger the more opaque."""
+    """Draw the image in grey and the positive values of `strength` over it, larger ones more opaque."""
     axes.imshow(_pixels(image.mean(dim=1, keepdim=True).expand_as(image)), interpolation="nearest")
-    visible = _array(strength).clip(0, 1) ** 0.5  # small shares are many, and to be seen
+    visible = _array(strength).clip(0, 1) ** 0.5  # so that the many small values stay visible
     axes.imshow(visible, cmap="inferno", alpha=visible, vmin=0, vmax=1, interpolation="nearest")
 
 

@@ -1,4 +1,4 @@
-"""Peak memory of one call, measured in a process of its own: what an earlier call left allocated cannot hide it."""
+"""Measure the peak memory of one call in its own process, where no earlier call has left memory allocated."""
 
 import os
 import pickle
@@ -15,18 +15,18 @@ from cclnn._typing import Tensor
 
 
 def peak_memory(run: Callable[[Tensor], Tensor], size: tuple[int, int], *, device: str = "cpu") -> int | None:
-    """Bytes that `run(x)` takes at its peak beyond what it and x hold, for x of shape (1, 3, *size), in its dtype.
+    """Measure by how many bytes `run(x)` raises memory at its peak, for x of shape (1, 3, *size) in its dtype.
 
-    On a CPU: growth of the resident set, in the default allocator; None where the system does not report it (it does on
-    Linux). On a GPU: growth of torch's allocated memory.
+    On a CPU this is the growth of the resident set with the default allocator, or None where the system does not report
+    it (Linux does). On a GPU it is the growth of the memory that torch has allocated.
 
     Args:
-        run: a model, an `Upscaler`, any callable that can be pickled.
+        run: a model, an `Upscaler` or any other callable that can be pickled.
         size: rows and columns of x.
-        device: where x lies.
+        device: the device of x.
 
     Raises:
-        ValueError: `run` cannot be pickled, or its class is one of a script or notebook.
+        ValueError: `run` cannot be pickled, or its class is defined in a script or notebook.
         RuntimeError: the measuring process failed.
     """
     if not reports_peak_memory(torch.device(device)):

@@ -1,17 +1,19 @@
-"""What the paper reports (Liu et al. 2024), transcribed, to stand beside what is measured."""
+"""The results that the paper reports (Liu et al. 2024), transcribed for comparison with measured ones."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 DATASETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
 SOURCE = "Liu et al. 2024, Table 5"
+CONTRASTIVE_WEIGHT = 4e-3  # lambda of every row of Tables 1-3
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of Table 5: an algorithm at a scale, its parameters as printed, PSNR (dB) and SSIM by dataset.
+    """One row of Table 5: an algorithm at one scale, its parameter count as printed, PSNR (dB) and SSIM per dataset.
 
-    The paper trained SRCNN, VDSR and EDSR itself and took the others' released weights; RNAN+ has no row at x3.
+    The authors trained SRCNN, VDSR and EDSR themselves and used the released weights of the others. RNAN+ has no row
+    at x3.
     """
 
     algorithm: str
@@ -20,7 +22,7 @@ class PaperRow:
     scores: tuple[tuple[float, float], ...]
 
     def score(self, dataset: str) -> tuple[float, float] | None:
-        """(PSNR, SSIM), or None for a dataset that the table does not have."""
+        """Return (PSNR, SSIM), or None for a dataset that is not in the table."""
         return self.scores[DATASETS.index(dataset)] if dataset in DATASETS else None
 
 
@@ -61,16 +63,16 @@ TABLE5 = (
 
 
 def table5(scale: int) -> list[PaperRow]:
-    """The rows of one scale, in the paper's order."""
+    """Return the rows of one scale in the paper's order."""
     return [row for row in TABLE5 if row.scale == scale]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A column of the paper's Tables 1-4: its PSNR on Set5 x2, and which networks it stands for.
+    """One column of the paper's Tables 1-4: its PSNR on Set5 x2, and the configuration that it stands for.
 
-    arguments: those of the network's `config` that make it this one
-    weight:    lambda of Eq. 6 that it was trained with, where the table is about that; no `config` holds it
+    arguments: values that the network's `config` must have
+    weight:    lambda of Eq. 6 used in training, where the table compares it; it is not part of `config`
     """
 
     label: str

@@ -1,4 +1,4 @@
-"""What an evaluation found: plain data, to JSON and back."""
+"""The results of an evaluation as plain data, saved to and loaded from JSON."""
 
 import json
 import math
@@ -16,7 +16,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Score:
-    """One image through one model: dB, SSIM, seconds, rows and columns of the input, and which files they were."""
+    """One model on one image: PSNR in dB, SSIM, seconds, rows and columns of the input, and the files' fingerprint."""
 
     image: str
     psnr: float
@@ -28,7 +28,7 @@ class Score:
 
 @dataclass
 class Result:
-    """One model on one dataset. `lr_source` is the folder of the inputs, or "imresize" where they were made."""
+    """One model on one dataset; `lr_source` is the folder of the LR images, or "imresize"."""
 
     model: str
     dataset: str
@@ -37,7 +37,7 @@ class Result:
 
     @property
     def psnr(self) -> float:
-        """Mean over the images, dB."""
+        """Mean over the images in dB."""
         return mean(score.psnr for score in self.scores)
 
     @property
@@ -47,7 +47,7 @@ class Result:
 
     @property
     def seconds(self) -> tuple[float, float, float]:
-        """Quartiles over the images; the second is the median."""
+        """Quartiles over the images; the second one is the median."""
         seconds = [score.seconds for score in self.scores]
         if len(seconds) == 1:
             return (seconds[0],) * 3
@@ -57,10 +57,10 @@ class Result:
 
 @dataclass
 class Contestant:
-    """What is known of a model besides its scores; parameters and counts are None for bicubic interpolation.
+    """Facts about an evaluated model other than its scores; the counts are None for bicubic interpolation.
 
     macs, activations: for the input whose output is nearest to 1280 x 720
-    peak_bytes:        of one call on the largest input, of peak_size, beyond the weights; None where not measured
+    peak_bytes:        peak memory of one call on the largest input (peak_size) beyond the weights; None if not measured
     """
 
     name: str
@@ -74,7 +74,7 @@ class Contestant:
 
 @dataclass
 class Evaluation:
-    """Models on datasets at one scale: what `evaluate` gives, and what its JSON file holds."""
+    """Models on datasets at one scale: the result of `evaluate` and the content of its JSON file."""
 
     scale: int
     settings: dict[str, Any]
@@ -83,7 +83,7 @@ class Evaluation:
     results: list[Result] = field(default_factory=list)
 
     def result(self, model: str, dataset: str) -> Result:
-        """The one of this model on this dataset."""
+        """Return the result of one model on one dataset; raise ValueError if there is none."""
         for result in self.results:
             if (result.model, result.dataset) == (model, dataset):
                 return result
@@ -92,20 +92,21 @@ class Evaluation:
 
     @property
     def datasets(self) -> list[str]:
-        """Names, in the order evaluated."""
+        """Names of the datasets in the order of evaluation."""
         return list(dict.fromkeys(result.dataset for result in self.results))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write as JSON, whole or not at all."""
+        """Write the evaluation as JSON; an interrupted write leaves the old file."""
         text = json.dumps(_finite({"schema": SCHEMA, **asdict(self)}), indent=1) + "\n"
         write_atomically(Path(path), lambda temporary: temporary.write_text(text))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Evaluation":
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            FileNotFoundError: no such file. ValueError: not such a file.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file does not hold an evaluation of this schema.
         """
         try:
             data = json.loads(Path(path).read_text())
@@ -122,7 +123,7 @@ class Evaluation:
 
 
 def merge(evaluations: Iterable[Evaluation]) -> dict[int, Evaluation]:
-    """Scale -> one evaluation with the models and results of all those at that scale."""
+    """Merge the evaluations of each scale into one; returns scale -> evaluation."""
     merged: dict[int, Evaluation] = {}
     for one in evaluations:
         whole = merged.setdefault(one.scale, Evaluation(one.scale, one.settings, one.machine))
@@ -139,12 +140,12 @@ def _score(data: dict[str, Any]) -> Score:
 
 
 def _pair(numbers: list[int] | None) -> tuple[int, int] | None:
-    """JSON has no tuples."""
+    """Make a tuple of the list that JSON has in its place."""
     return None if numbers is None else (numbers[0], numbers[1])
 
 
 def _finite(data: Any) -> Any:
-    """JSON knows no infinity: the PSNR of equal images becomes "inf"."""
+    """Replace infinity, which JSON cannot represent, by "inf": the PSNR of equal images."""
     if isinstance(data, dict):
         return {key: _finite(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):

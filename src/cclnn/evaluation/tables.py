@@ -1,4 +1,4 @@
-"""Evaluations as Markdown tables."""
+"""Format evaluations as Markdown tables."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,7 @@ from cclnn.evaluation.results import Contestant, Evaluation, Result
 
 
 def quality_table(evaluation: Evaluation, *, paper: bool = False) -> str:
-    """A row a model: parameters, then mean PSNR / SSIM on each dataset; with `paper`, Table 5's rows above them."""
+    """One row per model: parameters and mean PSNR / SSIM on each dataset; `paper` adds the rows of Table 5 above."""
     datasets = evaluation.datasets
     rows = []
     if paper:
@@ -24,7 +24,7 @@ def quality_table(evaluation: Evaluation, *, paper: bool = False) -> str:
 
 
 def cost_table(evaluation: Evaluation) -> str:
-    """A row a model: parameters, MACs and activations for a 1280x720 output, seconds an image, peak memory."""
+    """One row per model: parameters, MACs and activations for a 1280x720 output, seconds per image, peak memory."""
     rows = []
     for model in evaluation.models:
         row = [model.name, _count(model.parameters), _giga(model.macs), _mega(model.activations)]
@@ -33,12 +33,12 @@ def cost_table(evaluation: Evaluation) -> str:
             row.append("{1:.3f} ({0:.3f}-{2:.3f})".format(*result.seconds) if result else "")
         row.append("" if model.peak_bytes is None else f"{model.peak_bytes / 2**20:.0f}")
         rows.append(row)
-    seconds = [f"s an image, {name}" for name in evaluation.datasets]
+    seconds = [f"seconds per image, {name}" for name in evaluation.datasets]
     return table(["model", "parameters", "MACs, G", "activations, M", *seconds, "peak, MiB"], rows)
 
 
 def image_table(evaluation: Evaluation, dataset: str) -> str:
-    """A row an image, a column a model: PSNR / SSIM; the mean last."""
+    """One row per image and one column per model: PSNR / SSIM; the last row is the mean."""
     results = [result for result in evaluation.results if result.dataset == dataset]
     scores = [{score.image: score for score in result.scores} for result in results]
     rows = [
@@ -50,7 +50,7 @@ def image_table(evaluation: Evaluation, dataset: str) -> str:
 
 
 def report(evaluation: Evaluation, *, paper: bool = False) -> str:
-    """All of it, with what was measured and where: the file that `--markdown` writes."""
+    """All tables with the protocol, the settings and the machine: the content of the file that `--markdown` writes."""
     notes = [f"- {key}: {value}" for key, value in {**evaluation.settings, **evaluation.machine}.items()]
     made = {result.dataset: result.lr_source for result in evaluation.results}
     parts = [
@@ -67,8 +67,8 @@ def report(evaluation: Evaluation, *, paper: bool = False) -> str:
 
 
 PROTOCOL = (
-    "PSNR in dB / SSIM: on Y (BT.601 studio range, not rounded) of the 8-bit result, as many pixels shaved off each "
-    "side as the scale, of each image, then the mean."
+    "PSNR in dB / SSIM on Y (BT.601 studio range, not rounded) of the 8-bit result, with as many pixels shaved off "
+    "each side as the scale; the mean over the images."
 )
 COSTS = (
     "MACs and activations: for the input whose output is nearest to 1280x720. Seconds: median and quartiles over the "
@@ -79,7 +79,7 @@ COSTS = (
 def ablation_tables(
     rows: Mapping[str, Iterable[tuple[Setting, str | None]]], evaluation: Evaluation, dataset: str
 ) -> str:
-    """The paper's Tables 1-4 beside the measured PSNR of the checkpoints that have each setting."""
+    """The paper's Tables 1-4 with the measured PSNR of the checkpoints that match each setting."""
     parts = []
     for title, settings in rows.items():
         lines = [
@@ -92,7 +92,7 @@ def ablation_tables(
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """Markdown, columns aligned so that a terminal shows it as well; numbers to the right."""
+    """A Markdown table with aligned columns, so that it is readable in a terminal; numbers are right-aligned."""
     cells = [head, *rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
 

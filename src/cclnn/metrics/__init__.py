@@ -1,4 +1,4 @@
-"""Image quality, measured as SR papers do."""
+"""Image quality metrics by the conventions of SR papers."""
 
 from cclnn.metrics.fidelity import psnr, ssim
 

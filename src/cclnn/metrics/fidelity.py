@@ -18,7 +18,7 @@ Array: TypeAlias = npt.NDArray[Any]
 Scores: TypeAlias = np.float64 | npt.NDArray[np.float64]
 WINDOW, SIGMA = 11, 1.5
 K1, K2 = 0.01, 0.03
-SLACK = 1  # a network may overshoot; by more than a whole range of values, the unit is wrong
+SLACK = 1  # networks may overshoot; a value more than one whole range outside means that the unit is wrong
 
 
 @overload
@@ -44,23 +44,23 @@ def psnr(
     rounded: bool = True,
     data_range: float | None = None,
 ) -> Tensor | Scores:
-    """10 log10(1 / mean (sr - hr)^2) in dB, of each image; inf where they are equal. Computed in float64, white is 1.
+    """PSNR = 10 log10(1 / mean (sr - hr)^2) of each image in dB; inf for equal images. Computed in float64, white is 1.
 
     Args:
         sr: the result: tensor (b, c, h, w), or numpy array (h, w), (h, w, c) or (b, h, w, c); uint8, or floating point
-            from 0 to `data_range`, which it may overshoot as networks do. c = 3, or 1 which is then measured as it is.
-        hr: the truth, of the same kind and shape.
-        border: pixels shaved off each side, the scale by convention.
-        channel: "y" measures the unrounded BT.601 luma of colour images, "rgb" all three channels.
-        rounded: clamp both to black and white and round to 8 bits first, as a saved image would be.
-        data_range: value of white in `sr` and `hr`; None is 255 for uint8 and 1 for floating point.
+            from 0 to `data_range`, which networks may overshoot a little. c = 3, or 1 for an image of luma alone.
+        hr: the reference image, of the same kind and shape.
+        border: number of pixels to shave off each side; by convention the scale.
+        channel: "y" measures the unrounded BT.601 luma of colour images, "rgb" measures all three channels.
+        rounded: clamp both images to black and white and round them to 8 bits first, as saving them would.
+        data_range: value of white in `sr` and `hr`; None means 255 for uint8 and 1 for floating point.
 
     Returns:
-        float64, one number per image: tensor of shape (b); for arrays an array of shape (b), or a number for one image.
+        One float64 number per image: a tensor of shape (b), or for arrays an array of shape (b) or a single number.
 
     Raises:
-        ValueError: unequal shapes, a border that leaves nothing, values that are not finite or far outside the range.
-        TypeError: neither two tensors nor two arrays, or other dtypes.
+        ValueError: shapes differ, the border leaves no pixels, or values are not finite or far outside the range.
+        TypeError: the images are neither two tensors nor two arrays, or have other dtypes.
     """
     a, b = _prepare(sr, hr, border, channel, rounded, data_range)
     return _like(sr, -10 * (a - b).square().mean(dim=(1, 2, 3)).log10())
@@ -110,7 +110,7 @@ def ssim(
 def _prepare(
     sr: Tensor | Array, hr: Tensor | Array, border: int, channel: Channel, rounded: bool, data_range: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Both as float64 with white 1: rounded, reduced to the channel to measure, shaved."""
+    """Return both images as float64 with white 1: rounded, reduced to the channel to measure, and shaved."""
     check_at_least("border", border, 0)
     check_choice("channel", channel, ("y", "rgb"))
     for name, image in (("sr", sr), ("hr", hr)):
@@ -134,7 +134,7 @@ def _prepare(
 
 
 def _read(name: str, image: Tensor | Array, data_range: float | None) -> Float[Tensor, "b c h w"]:
-    """float64, white is 1."""
+    """Convert to float64 with white 1, after checking type, shape and range."""
     x = image.detach() if isinstance(image, Tensor) else _from_array(name, image)
     if not (x.is_floating_point() or x.dtype == torch.uint8):
         raise TypeError(f"`{name}` must hold uint8 or floating-point numbers, got {x.dtype}.")
@@ -164,7 +164,7 @@ def _read(name: str, image: Tensor | Array, data_range: float | None) -> Float[T
 
 
 def _from_array(name: str, image: Array) -> Tensor:
-    """Numpy's channels-last layouts as b c h w."""
+    """Convert numpy's channels-last layouts to b c h w."""
     patterns = {2: "h w -> 1 1 h w", 3: "h w c -> 1 c h w", 4: "b h w c -> b c h w"}
     if image.ndim not in patterns:
         raise ValueError(f"`{name}` must have shape (h w), (h w c) or (b h w c), got {image.shape}.")
@@ -172,7 +172,7 @@ def _from_array(name: str, image: Array) -> Tensor:
 
 
 def _like(image: Tensor | Array, scores: Float[Tensor, " b"]) -> Tensor | Scores:
-    """Scores of the same kind as the images."""
+    """Return the scores in the same kind as the images."""
     if isinstance(image, Tensor):
         return scores
     array: npt.NDArray[np.float64] = scores.numpy()
@@ -180,7 +180,7 @@ def _like(image: Tensor | Array, scores: Float[Tensor, " b"]) -> Tensor | Scores
 
 
 def _blur(x: Float[Tensor, "b c h w"]) -> Tensor:
-    """Gaussian window along rows, then columns, valid region."""
+    """Filter with the Gaussian window along rows, then columns; returns the valid region."""
     offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
     window = (-(offsets**2) / (2 * SIGMA**2)).exp()
     window = (window / window.sum()).expand(x.shape[1], 1, 1, WINDOW)

@@ -9,6 +9,7 @@ import torch
 
 from cclnn._checks import check_at_least, check_choice
 from cclnn._machine import memory_at_hand
+from cclnn._names import TILE_RULES, TileRule
 from cclnn._typing import Float, Tensor
 from cclnn.precision import PRECISIONS, Precision, autocast, choose_dtype, lay_out
 from cclnn.pretrained.foreign import Network
@@ -17,7 +18,7 @@ from cclnn.upscaler.memory import Growth, auto_tile, budget, measure
 from cclnn.upscaler.tiles import Span, spans, stitch, with_context
 
 Progress = Callable[[int, int], None]
-Tile = int | Literal["auto", "none"]
+Tile = int | TileRule
 Edges = Literal["mirror", "network"]
 OUTSIDE = 8  # mirrored pixels beyond the image's edges: with more, flat corners come out no better
 WarningKey = Literal["not finite", "out of memory"]
@@ -46,7 +47,7 @@ class Execution:
         check_at_least("overlap", self.overlap, 0)
         if isinstance(self.tile, int):
             check_at_least("tile", self.tile, 2 * self.overlap + 1)
-        elif self.tile not in ("auto", "none"):
+        elif self.tile not in TILE_RULES:
             raise ValueError(f"`tile` must be a number of pixels, 'auto' or 'none', got {self.tile!r}.")
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("edges", self.edges, ("mirror", "network"))

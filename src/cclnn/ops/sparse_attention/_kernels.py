@@ -272,7 +272,7 @@ def differentiate_keys(
     """grad_k_j += sum_i ds_ij q_i,  grad_v_j += sum_i p_ij g_i, for the keys in slots [start, stop).
 
     The copies in slots [n, n + copies) are keys like others, in a launch of their own as their tokens have a slot below
-    n too. But nobody reads what they attend to, so they are no queries.
+    n too. But their outputs are discarded, so they are no queries.
     """
     image, j, begin, end = own_block(m, start, stop, BLOCK)
     line = lines + (image * rounds + turn) * span + m

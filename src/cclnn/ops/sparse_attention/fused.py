@@ -257,8 +257,10 @@ def _padded(width: int) -> int:
 
 
 def _precision(dtype: torch.dtype) -> tuple[str, str]:
-    """Of products in general and of scores. With TF32 scores take three products: an error in them is exponentiated,
-    and one of 2**-11 |q_i| would break the bound that the shift relies on.
+    """Choose the input precision of products in general and of scores.
+
+    With TF32, scores take three products: an error in a score is exponentiated, and one of 2**-11 |q_i| would break the
+    bound that the shift relies on.
     """
     if dtype != torch.float32:
         name = "widen" if dtype == torch.bfloat16 and _interpreted() else "ieee"  # float32 sums either way
