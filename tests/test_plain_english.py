@@ -75,3 +75,20 @@ def test_no_odd_words(words):
     texts = [*everything(), *((str(path.relative_to(ROOT)), path.read_text()) for path in PAGES)]
     wrong = [f"{place}: {line.strip()}" for place, text in texts for line in text.splitlines() if pattern.search(line)]
     assert not wrong, f"write {BANNED[words]}:\n" + "\n".join(wrong)
+
+
+IMPERATIVE = re.findall(  # another verb in the imperative may enter
+    r"\w+",
+    """
+    Add Allow Build Call Change Choose Compile Convert Correct Cut Detect Divide Drop Estimate Export Fix
+    Follow Give Hash Keep Let List Load Make Measure Mirror Move Name Offer Preserve Publish Raise Read Record Refuse
+    Reject Remove Rename Replace Require Return Run Save Show Skip Split State Store Support Take Test Train Upscale Use
+    Warn Write
+    """,
+)
+
+
+def test_changelog_entries_are_imperative():
+    entries = re.findall(r"^- (\w+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert entries
+    assert not [word for word in entries if word not in IMPERATIVE]

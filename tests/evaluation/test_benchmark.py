@@ -133,13 +133,13 @@ def test_a_file_of_something_else_is_refused(data, tmp_path, rejects):
     before = path.read_bytes()
     with rejects("results.json' holds results of settings .*'precision': 'fp32'.*, now it is .*'bf16'"):
         evaluate({"mine": tiny()}, [data], scale=2, precision="bf16", memory=False, json_path=path)
-    with rejects("results.json' holds results of scale 2, now it is 3: take another file"):
+    with rejects("results.json' holds results of scale 2, now it is 3: use another file"):
         evaluate({"bicubic": "bicubic"}, [data], scale=3, memory=False, json_path=path)
-    with rejects("results.json' holds results of other weights named 'mine': take another file"):
+    with rejects("results.json' holds results of other weights named 'mine': use another file"):
         evaluate({"mine": tiny(seed=1)}, [data], scale=2, memory=False, json_path=path)
     assert path.read_bytes() == before
     Image.new("RGB", (39, 34)).save(data / "b.png")
-    with rejects("b.png has changed since its results were written: take another file"):
+    with rejects("b.png has changed since its results were written: use another file"):
         evaluate({"mine": tiny()}, [data], scale=2, memory=False, json_path=path)
     for text in ("{", '{"schema": 2}', "[]", '{"schema": 1}'):
         path.write_text(text)

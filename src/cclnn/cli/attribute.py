@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     type=click.Choice(["lam", "attention", "channels"]),
     default="lam",
     show_default=True,
-    help="Figure to draw. lam: local attribution map. attention: pixels that the window's centre attends to, and hash buckets. "
-    "channels: weights of the channel attentions.",
+    help="Figure to draw. lam: local attribution map. attention: pixels that the window's centre attends to, and "
+    "hash buckets. channels: weights of the channel attentions.",
 )
 @click.option(
     "--steps",

@@ -53,7 +53,7 @@ INTERRUPTED = 130  # the exit code of shells for Ctrl-C
     type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
-    help="bf16 is faster on recent hardware, fp32 exact everywhere.",
+    help="Number format: bf16 is faster on recent hardware, fp32 is exact everywhere.",
 )
 @click.option("--device", default="auto", show_default=True, help="Device of the network: cpu, cuda, ...")
 @click.option("--ensemble", is_flag=True, help="Average over eight flips and rotations: slightly better, 8x the time.")
