@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 
@@ -20,6 +21,12 @@ def check_floating(name: str, x: Tensor) -> None:
     """Raise TypeError unless `x` holds real floating-point numbers."""
     if not x.is_floating_point():
         raise TypeError(f"`{name}` must be a floating-point tensor, got {x.dtype}.")
+
+
+def check_integers(name: str, x: Tensor) -> None:
+    """Raise TypeError unless `x` holds integers."""
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise TypeError(f"`{name}` must be an integer tensor, got {x.dtype}.")
 
 
 def check_at_least(name: str, value: float, least: float) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from cclnn._autocast import autocast_dtype
 from cclnn._checks import check_choice
 from cclnn._machine import has_fast_bf16, keep_freed_memory
 from cclnn._names import PRECISIONS, Precision
@@ -46,8 +47,7 @@ def autocast(dtype: torch.dtype, device: torch.device | str) -> Iterator[None]:
 
 def cast_once(x: Tensor) -> Tensor:
     """`x` in autocast's dtype where autocast is on: for a tensor that several of its operations would each cast."""
-    device = x.device.type
-    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+    return x.to(autocast_dtype(x) or x.dtype)
 
 
 def lay_out(model: nn.Module) -> nn.Module:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cclnn._autocast import without_autocast
 from cclnn._checks import check_choice, check_shape
 from cclnn._typing import Float, Tensor
 
@@ -49,7 +50,7 @@ class MeanShift(nn.Module):
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         check_shape("x", x, "b c h w", c=3)
         dtype = torch.promote_types(x.dtype, torch.float32)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return F.conv2d(x.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
 
     def extra_repr(self) -> str:

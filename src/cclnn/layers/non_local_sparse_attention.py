@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_choice, check_divides, check_shape
+from cclnn._sizes import larger, smaller
 from cclnn._typing import Float, Int, Tensor
 from cclnn.ops.sparse_attention import BACKENDS, Backend, LSHPlan, hash_codes, lsh_attention, make_plan
 from cclnn.precision import cast_once
@@ -180,15 +181,16 @@ class NonLocalSparseAttention(nn.Module):
     def add(self, x: Float[Tensor, "b c h w"], attended: Float[Tensor, "b n c"]) -> Float[Tensor, "b c h w"]:
         """x + res_scale * A for A given by token."""
         rows, columns = x.shape[2:]
-        pixels = rearrange(attended, "b (h w) c -> b c h w", h=-(-rows // self.stride))
+        down, across = -(-rows // self.stride), -(-columns // self.stride)
+        pixels = rearrange(attended, "b (h w) c -> b c h w", h=down, w=across)
         if self.stride > 1:
-            pixels = F.pixel_shuffle(self.conv_expand(pixels), self.stride)
-        return torch.add(x, pixels[:, :, :rows, :columns], alpha=self.res_scale)
+            pixels = F.pixel_shuffle(self.conv_expand(pixels), self.stride)[:, :, :rows, :columns]
+        return torch.add(x, pixels, alpha=self.res_scale)
 
     def n_buckets(self, n: int) -> int:
         """Buckets for n tokens: n // chunk_size made even, at least 2, at most 128."""
         chunks = n // self.chunk_size
-        return max(2, min(chunks + chunks % 2, MAX_BUCKETS))
+        return larger(2, smaller(chunks + chunks % 2, MAX_BUCKETS))
 
     def _features(self, x: Tensor) -> Float[Tensor, "b cs h w"]:
         """x with blocks of stride x stride pixels in the channels, the last row and column repeated as needed."""
@@ -238,7 +240,8 @@ class NonLocalSparseAttention(nn.Module):
         elif rotations.shape[-1] < half:
             raise ValueError(f"`rotations` must have at least {half} axes for {n} tokens, got {rotations.shape[-1]}.")
         direction = query if mean is None else query.to(mean.dtype) - mean
-        codes = hash_codes(direction.detach(), rotations[..., :half])
+        plain = self.backend == "portable"
+        codes = hash_codes(direction, rotations, half=half, plain=plain)
         if self.local_round:
             codes = torch.cat([codes, self._strips(codes, width)], dim=1)
         if self.similarity == "cosine":
@@ -246,7 +249,7 @@ class NonLocalSparseAttention(nn.Module):
             # lsh_attention takes its keys from the queries and normalises them: tau k_i makes keys k_j, scores
             # tau k_i . k_j and their known bound tau.
             query = (self._scale().to(wide) * F.normalize(direction.to(wide), dim=-1, eps=EPS)).to(query.dtype)
-        return Match(query, codes, make_plan(codes, chunk_size=self.chunk_size), (n // width, width))
+        return Match(query, codes, make_plan(codes, chunk_size=self.chunk_size, plain=plain), (n // width, width))
 
     def _scale(self) -> Float[Tensor, ""]:
         """tau."""

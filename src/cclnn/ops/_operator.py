@@ -4,6 +4,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
+from torch.autograd import forward_ad
+
+from cclnn._typing import Tensor
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -22,3 +25,17 @@ def operator(name: str, function: FunctionT, fake: Callable[..., Any]) -> Functi
     space, _, short = name.partition("::")
     registered: FunctionT = getattr(getattr(torch.ops, space), short).default
     return registered
+
+
+def why_no_operator(*tensors: Tensor) -> str | None:
+    """Why an operator with a backward of its own cannot take these tensors; None if it can.
+
+    Forward-mode derivatives would be dropped without a word, and torch.func cannot look into the backward.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # torch has no public question for it
+        return "torch.func's transforms (grad, jvp, vmap, jacrev, hessian, ...) cannot look into it"
+    if any(forward_ad.unpack_dual(x).tangent is not None for x in tensors):  # type: ignore[no-untyped-call]
+        return "it has no forward-mode derivative"
+    return None

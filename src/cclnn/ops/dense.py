@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from cclnn._autocast import without_autocast
 from cclnn._checks import check_at_least, check_choice, check_floating, check_shape
 from cclnn._typing import Float, Tensor
 from cclnn.ops._operator import operator
@@ -129,7 +130,7 @@ class _Weights:
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, over_queries: bool) -> Tensor:
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query):
         q, k, v = _wide(query, key, value)
         out = v.new_zeros(*q.shape[:2], v.shape[2])
         if over_queries:
@@ -154,7 +155,7 @@ def _attend_backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, out: Tensor, over_queries: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """ds_ij = p_ij (g_i . v_j - D): D = g_i . out_i over keys, and v_j . dv_j over queries."""
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query):
         g, q, k, v, o = _wide(grad, query, key, value, out)
         dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
         if over_queries:
@@ -188,7 +189,7 @@ attend_backward_op = operator("cclnn::dense_attend_backward", _attend_backward, 
 
 
 def _largest(query: Tensor, key: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query):
         q, k = _wide(query, key)
         scores = q.new_empty(*q.shape[:2], count)
         keys = torch.empty(scores.shape, dtype=torch.int32, device=q.device)
@@ -208,7 +209,7 @@ largest_op = operator("cclnn::largest_scores", _largest, _empty_largest)
 
 def _largest_backward(grad: Tensor, query: Tensor, key: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     """dq_i = sum of g_ic k_j over the scores kept, j their keys, and dk_j likewise: products with rows mostly zero."""
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query):
         g, q, k = _wide(grad, query, key)
         dq, dk = torch.zeros_like(q), torch.zeros_like(k)
         for image, row in blocks(len(q), q.shape[1], k.shape[1]):

@@ -4,9 +4,11 @@ from typing import Literal
 
 import torch
 
+from cclnn._autocast import autocast_dtype, without_autocast
 from cclnn._checks import check_choice, check_floating, check_shape
 from cclnn._typing import Float, Tensor
-from cclnn.ops.sparse_attention import chunked, fused, reference
+from cclnn.ops._operator import why_no_operator
+from cclnn.ops.sparse_attention import chunked, fused, portable, reference
 from cclnn.ops.sparse_attention.plan import LSHPlan, hash_codes, make_plan, plan_from_order
 
 __all__ = [
@@ -20,14 +22,18 @@ __all__ = [
     "why_not",
 ]
 
-Backend = Literal["auto", "reference", "chunked", "fused"]
-BACKENDS: tuple[Backend, ...] = ("auto", "reference", "chunked", "fused")
+Backend = Literal["auto", "reference", "chunked", "portable", "fused"]
+BACKENDS: tuple[Backend, ...] = ("auto", "reference", "chunked", "portable", "fused")
 
 
 def why_not(backend: Backend, query: Tensor, value: Tensor, plan: LSHPlan) -> str | None:
     """Why `backend` cannot run these tensors here; None if it can. The whole support table."""
     check_choice("backend", backend, BACKENDS)
-    return fused.why_not(query, value, plan) if backend == "fused" else None
+    if backend == "chunked":
+        return why_no_operator(query, value)
+    if backend == "fused":
+        return why_no_operator(query, value) or fused.why_not(query, value, plan)
+    return None
 
 
 def lsh_attention(
@@ -40,8 +46,10 @@ def lsh_attention(
         query: q, also the keys once normalised; any floating dtype and device.
         value: v, of the same dtype as `query`, else both are promoted; under autocast both take its dtype.
         plan: who meets whom, from `make_plan`.
-        backend: "reference" (the released formulation), "chunked" (same result, lean and fast on any device), "fused"
-            (Triton, for NVIDIA GPUs) or "auto": "chunked" as long as "fused" has not been measured on a GPU.
+        backend: "reference" (the released formulation), "chunked" (same result, lean and fast on any device),
+            "portable" (same result in torch's own operators, which export to ONNX), "fused" (Triton, for NVIDIA GPUs)
+            or "auto": "chunked" as long as "fused" has not been measured on a GPU; "reference" in forward-mode
+            differentiation and inside torch.func's transforms, where "chunked" has no derivative.
 
     Returns:
         the attended values, in the dtype computed in.
@@ -56,19 +64,19 @@ def lsh_attention(
     batch, _, n = plan.where.shape
     check_shape("query", query, "b n e", b=batch, n=n)
     check_shape("value", value, "b n d", b=batch, n=n)
-    device = query.device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-    else:
-        dtype = torch.promote_types(query.dtype, value.dtype)
-    with torch.autocast(device, enabled=False):
+    dtype = autocast_dtype(query) or torch.promote_types(query.dtype, value.dtype)
+    with without_autocast(query):
         query, value = query.to(dtype), value.to(dtype)
-        if reason := why_not(backend, query, value, plan):
+        if backend == "auto":
+            backend = "reference" if why_not("chunked", query, value, plan) else "chunked"
+        elif reason := why_not(backend, query, value, plan):
             raise ValueError(f"backend={backend!r} cannot be used here: {reason}. Use backend='auto'.")
         match backend:
             case "reference":
                 return reference.attend(query, value, plan)
+            case "portable":
+                return portable.attend(query, value, plan)
             case "fused":
                 return fused.attend(query, value, plan)
-            case "chunked" | "auto":
+            case "chunked":
                 return chunked.attend(query, value, plan)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from cclnn._autocast import without_autocast
 from cclnn._typing import Float, Tensor
 from cclnn.ops._operator import operator
 from cclnn.ops.sparse_attention.plan import LSHPlan
@@ -89,7 +90,7 @@ def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) 
 
 def _attend(q: Tensor, v: Tensor, slots: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
     """(output, mass), as one node that torch.compile and torch.export do not look into."""
-    with torch.autocast(q.device.type, enabled=False):
+    with without_autocast(q):
         return _forward(q.contiguous(), v.contiguous(), slots.contiguous(), chunk)
 
 
@@ -104,7 +105,7 @@ def _attend_backward(
     grad: Tensor, q: Tensor, v: Tensor, slots: Tensor, chunk: int, out: Tensor, mass: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of q and v."""
-    with torch.autocast(q.device.type, enabled=False):
+    with without_autocast(q):
         return _backward(grad.contiguous(), q.contiguous(), v.contiguous(), slots.contiguous(), chunk, out, mass)
 
 
