@@ -14,7 +14,7 @@ from cclnn.layers import NonLocalSparseAttention
 from cclnn.ops import hash_codes, lsh_attention, make_plan
 from cclnn.ops.sparse_attention import BACKENDS, plan_from_order
 
-ALL = ["reference", "chunked"]  # "fused" computes the same on a GPU only: tests/ops/test_fused.py
+ALL = ["reference", "chunked", "portable"]  # "fused" computes the same on a GPU only: tests/ops/test_fused.py
 # below a chunk of 144, exactly one, one token more, primes, a line
 SIZES = [(1, 1), (1, 200), (200, 1), (11, 13), (12, 12), (5, 29), (13, 17), (2, 3), (31, 37)]
 
@@ -309,7 +309,7 @@ def test_messages(rejects):
         NonLocalSparseAttention(8, n_hashes=0)
     with rejects("`chunk_size` must be at least 1, got 0"):
         NonLocalSparseAttention(8, chunk_size=0)
-    with rejects("`backend` must be one of 'auto', 'reference', 'chunked', 'fused', got 'triton'"):
+    with rejects("`backend` must be one of 'auto', 'reference', 'chunked', 'portable', 'fused', got 'triton'"):
         NonLocalSparseAttention(8, backend="triton")
 
 

@@ -5,6 +5,7 @@ import torch
 from golden.reader import cases, read
 
 from cclnn.ops import hash_codes
+from cclnn.ops.sparse_attention.plan import hash_op
 
 
 @cases("nlsa_hash")
@@ -58,11 +59,32 @@ def test_codes_carry_no_gradient():
     assert not hash_codes(torch.randn(1, 7, 5, requires_grad=True), torch.randn(5, 2, 3)).requires_grad
 
 
+@pytest.mark.parametrize("n", [1, 37, 5000])  # one block of tokens and two
+@pytest.mark.parametrize("half", [1, 5, 7])
+def test_half_uses_the_leading_axes_also_in_plain_operators(n, half):
+    embed, rotations = torch.randn(2, n, 5), torch.randn(5, 3, 7)
+    expected = hash_codes(embed, rotations[..., :half])
+    assert torch.equal(hash_codes(embed, rotations, half=half), expected)
+    assert torch.equal(hash_codes(embed, rotations, half=half, plain=True), expected)
+
+
+def test_plain_operators_take_the_first_of_ties():
+    embed = torch.tensor([[[1.0, 1.0, 0.0], [0.0, -2.0, 2.0], [-3.0, 0.0, -3.0], [0.0, 0.0, 0.0]]])
+    axes = torch.eye(3)[:, None]
+    assert torch.equal(hash_codes(embed, axes, plain=True), hash_codes(embed, axes))
+
+
+def test_the_codes_have_the_strides_that_a_compiler_expects():
+    arguments = (torch.randn(2, 37, 5), torch.randn(5, 3, 7), 4)
+    checked = torch.library.opcheck(hash_op, arguments, test_utils=("test_schema", "test_faketensor"))
+    assert set(checked.values()) == {"SUCCESS"}
+
+
 def test_messages(rejects):
     embed, rotations = torch.randn(2, 7, 5), torch.randn(5, 2, 3)
     with rejects(r"`embed` must have shape \(b n e\), got \(7, 5\)"):
         hash_codes(embed[0], rotations)
-    with rejects(r"`rotations` must have shape \(e=5 r half\), got \(4, 2, 3\)"):
+    with rejects(r"`rotations` must have shape \(e=5 r axes\), got \(4, 2, 3\)"):
         hash_codes(embed, rotations[:4])
     with rejects(r"`rotations` must not be empty, got shape \(5, 0, 3\)"):
         hash_codes(embed, rotations[:, :0])
@@ -70,3 +92,7 @@ def test_messages(rejects):
         hash_codes(embed[:, :0], rotations)
     with rejects(r"`embed` must be a floating-point tensor, got torch\.int64", TypeError):
         hash_codes(embed.long(), rotations)
+    with rejects("`half`=4 must be at most the axes of `rotations`, 3"):
+        hash_codes(embed, rotations, half=4)
+    with rejects("`half` must be at least 1, got 0"):
+        hash_codes(embed, rotations, half=0)

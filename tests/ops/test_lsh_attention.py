@@ -11,7 +11,7 @@ import cclnn.ops.sparse_attention
 from cclnn.ops import hash_codes, lsh_attention, make_plan
 from cclnn.ops.sparse_attention import chunked, why_not
 
-FAST = ["chunked"]  # "fused" has a file of its own
+FAST = ["chunked", "portable"]  # "fused" has a file of its own
 ALL = ["reference", *FAST]
 # n m r: one chunk, exact, padded, two chunks, one token, two tokens, chunks of one, all but one slot a copy
 SIZES = [(5, 8, 1), (48, 16, 2), (53, 16, 4), (20, 16, 3), (1, 7, 2), (2, 1, 3), (11, 1, 2), (101, 13, 4), (33, 32, 2)]
@@ -277,7 +277,8 @@ def test_auto_is_chunked():
 def test_messages(rejects):
     q, v, plan = case(20, 16, 2)
     with rejects(
-        "`backend` must be one of 'auto', 'reference', 'chunked', 'fused', got 'chunky'. Did you mean 'chunked'?"
+        "`backend` must be one of 'auto', 'reference', 'chunked', 'portable', 'fused', got 'chunky'. "
+        "Did you mean 'chunked'?"
     ):
         lsh_attention(q, v, plan, backend="chunky")
     with rejects("`backend` must be one of .*, got 'chunky'"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cclnn.ops import make_plan
 from cclnn.ops.sparse_attention import plan_from_order
-from cclnn.ops.sparse_attention.plan import stable_order
+from cclnn.ops.sparse_attention.plan import sort_op
 
 
 def test_hand_worked_plan_with_copies():
@@ -71,12 +71,23 @@ def test_a_plan_places_every_token(b, r, n, m, buckets, seed):
 
 
 @pytest.mark.parametrize("largest", [7, 300, 70_000])  # sorted as 8 bits, as 16, by torch
-def test_the_order_has_the_strides_that_a_compiler_expects(largest):
-    """Codes as hash_codes gives them, round before batch: compiled code reads the order by the strides of the fake."""
+@pytest.mark.parametrize("chunk_size", [4, 11, 13])
+def test_the_plan_has_the_strides_that_a_compiler_expects(largest, chunk_size):
+    """Codes with rounds before images: compiled code reads the plan by the strides of the fake."""
     codes = torch.randint(largest + 1, (3, 2, 11), generator=torch.Generator().manual_seed(0)).transpose(0, 1)
-    checked = torch.library.opcheck(stable_order, (codes,), test_utils=("test_schema", "test_faketensor"))
+    checked = torch.library.opcheck(sort_op, (codes, chunk_size), test_utils=("test_schema", "test_faketensor"))
     assert set(checked.values()) == {"SUCCESS"}
-    assert stable_order(codes).is_contiguous()
+    assert all(x.is_contiguous() for x in sort_op(codes, chunk_size))
+
+
+@given(b=st.integers(1, 3), r=st.integers(1, 3), n=st.integers(1, 97), m=st.integers(1, 31), seed=st.integers(0, 2**31))
+@settings(max_examples=100)
+def test_plain_operators_make_the_same_plan(b, r, n, m, seed):
+    codes = torch.randint(-3, 9, (b, r, n), generator=torch.Generator().manual_seed(seed))
+    plan, plain = (make_plan(codes, chunk_size=m, plain=plain) for plain in (False, True))
+    assert torch.equal(plan.slots, plain.slots)
+    assert torch.equal(plan.where, plain.where)
+    assert plan.chunk == plain.chunk
 
 
 def test_plan_from_order_takes_the_order_as_it_is():
@@ -94,3 +105,6 @@ def test_messages(rejects):
         make_plan(codes[..., :0], chunk_size=3)
     with rejects("`chunk_size` must be at least 1, got 0"):
         make_plan(codes, chunk_size=0)
+    for wrong in (codes.float(), codes.bool()):
+        with rejects(f"`codes` must be an integer tensor, got {wrong.dtype}", TypeError):
+            make_plan(wrong, chunk_size=3)

@@ -70,7 +70,8 @@ def lsh_attention(
         if backend == "auto":
             backend = "reference" if why_not("chunked", query, value, plan) else "chunked"
         elif reason := why_not(backend, query, value, plan):
-            raise ValueError(f"backend={backend!r} cannot be used here: {reason}. Use backend='auto'.")
+            other = "backend='reference'" if why_no_operator(query, value) else "backend='auto'"
+            raise ValueError(f"backend={backend!r} cannot be used here: {reason}. Use {other}.")
         match backend:
             case "reference":
                 return reference.attend(query, value, plan)
