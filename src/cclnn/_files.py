@@ -1,7 +1,11 @@
-"""Files: what is taken for one, and writing so that a reader never sees half of one."""
+"""Files: writing so that a reader never sees half of one, and removing what a killed run left."""
 
+import hashlib
 import os
-import tempfile
+import re
+import secrets
+import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
@@ -12,27 +16,71 @@ from typing import BinaryIO, TypeAlias
 BinaryFile: TypeAlias = BinaryIO | BytesIO
 
 PARTIAL = ".part"  # end of a temporary file's name
+LONGEST_NAME = 200  # bytes of a file's name that its temporary name repeats; file systems allow 255 in all
+DAY = 86400  # seconds
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path in the same folder, then rename: `path` is whole or untouched.
 
-    Also in a power cut: the bytes are on the disk before the name is.
+    Also in a power cut: the bytes are on the disk before the name is. The file has the permissions of a new file.
+
+    Raises:
+        OSError: `path` is a folder, a device, a pipe or the like, which is never replaced; the disk is full; ...
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
-    os.close(handle)
-    temporary = Path(name)
+    if path.exists() and not path.is_file():
+        raise OSError("it is not a regular file")
+    temporary = path.with_name(f"{_prefix(path.name)}{_host()}-{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the system applies the umask
     try:
         write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp gives 0600
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
         _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `path` whose process is gone, or that are older than a day."""
+    pattern = re.compile(rf"{re.escape(_prefix(path.name))}([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}{PARTIAL}(\.pixels)?")
+    with suppress(OSError):  # a folder that may be written to but not listed
+        for entry in path.parent.iterdir():
+            match = pattern.fullmatch(entry.name)
+            if match and (_old(entry) or (match[1] == _host() and not _runs(int(match[2])))):
+                entry.unlink(missing_ok=True)
+
+
+def _prefix(name: str) -> str:
+    """The beginning of the temporary names of a file."""
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return f".{name}."
+
+
+def _host() -> str:
+    """Eight hexadecimal digits of this machine, since folders may be shared and process numbers are not."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _old(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > DAY
+    except OSError:
+        return False
+
+
+def _runs(process: int) -> bool:
+    if os.name == "nt":
+        return True  # there os.kill ends a process; the age decides
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True
 
 
 def _flush_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from image import zoo
 from PIL import Image
 
 import cclnn
+from cclnn._files import _host
 from cclnn.cli.commands import cli
 from cclnn.upscaler import Upscaler
 
@@ -146,7 +147,7 @@ def test_a_folder_is_mirrored_and_resumed(folder, tmp_path, small):
     assert done.output.splitlines()[-1] == "4 done, 0 skipped (done before), 0 failed"
     times = {name: (out / name).stat().st_mtime_ns for name in names(out)}
     (out / "b.png").unlink()
-    (out / ".b.png.abc123.part").write_bytes(b"left by a killed run")
+    (out / f".b.png.{_host()}-{2**30}-0123abcd.part").write_bytes(b"left by a killed run")
     done = run(folder, "-o", out, "--recursive", "--model", small)
     assert done.output.splitlines()[-1] == "1 done, 3 skipped (done before), 0 failed"
     assert names(out) == ["a.png", "b.png", "deeper/c.png", "deeper/d.png"]
@@ -253,7 +254,7 @@ def test_mistakes_are_one_line_and_write_nothing(photo, tmp_path, monkeypatch, a
         (["photo.jpg", "in", "-o", "out.png"], "'out.png' is one file, but there are several images: give a folder."),
         (["void"], "there is no image in 'void' (--recursive includes its subfolders)."),
         (["in", "-o", "in"], "the results of the folder 'in' cannot go into itself: give another folder."),
-        (["photo.jpg", "-o", "out.xyz"], "'out.xyz' must end in .avif, .jpeg"),
+        (["photo.jpg", "-o", "out.xyz"], "'out.xyz' must end in .apng, .avif"),
         (["photo.jpg", "-o", "absent"], ".webp, or be an existing folder; or give --format."),
         (["photo.jpg", "-o", "out.png", "--format", "jpeg"], "--format jpeg does not fit the name 'out.png'."),
         (["photo.jpg", "--quality", "80"], "--quality has no meaning for png, which are lossless."),

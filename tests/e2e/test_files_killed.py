@@ -12,6 +12,7 @@ from image import zoo
 from PIL import Image
 
 import cclnn
+from cclnn._files import _host
 from cclnn.upscaler import Upscaler
 
 CCLNN = Path(sys.executable).with_name("cclnn")
@@ -65,7 +66,7 @@ def test_kill_9_then_resume(tmp_path, command, model):
     assert code == -signal.SIGKILL
     before = whole_files(out)
     assert 1 <= len(before) < len(NAMES)
-    (out / f".{NAMES[-1]}.0123abcd.part").write_bytes(b"what a kill in the middle of writing leaves")
+    (out / f".{NAMES[-1]}.{_host()}-{2**30}-0123abcd.part").write_bytes(b"what a kill in the middle of writing leaves")
     times = {name: (out / name).stat().st_mtime_ns for name in before}
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ def test_the_format_is_that_of_the_suffix():
     assert [format_of(f"out{suffix}") for suffix in (".png", ".JPG", ".jpeg", ".webp", ".TIF", ".tiff", ".avif")] == [
         *("png", "jpeg", "jpeg", "webp", "tiff", "tiff", "avif")
     ]
-    with pytest.raises(ImageFileError, match=r"its name must end in \.avif, .*\.webp, or give the format"):
+    with pytest.raises(ImageFileError, match=r"its name must end in \.apng, .*\.webp, or give the format"):
         format_of("out.xyz")
 
 

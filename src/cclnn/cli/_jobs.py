@@ -1,13 +1,22 @@
-"""The files that `cclnn upscale` reads and writes, decided from their names before any work."""
+"""The files that `cclnn upscale` reads and writes, decided before any work."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import click
 
-from cclnn.image.formats import BY_SUFFIX, FORMATS, SUFFIXES, WRITABLE_SUFFIXES, FormatName
+from cclnn.image.formats import (
+    BY_SUFFIX,
+    FORMATS,
+    SUFFIXES,
+    UNREAD,
+    WRITABLE_SUFFIXES,
+    FormatName,
+    content_format,
+)
 
 STREAM = Path("-")
 Asked: TypeAlias = FormatName | Literal["same"] | None
@@ -24,18 +33,25 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs. In a batch, a job whose target exists is skipped, and the rest goes on after a failure."""
+    """The jobs. In a batch, a job whose target exists is skipped, and the rest goes on after a failure.
+
+    left_out:   files that are no jobs though their names look so -> the reason
+    unreadable: folders that cannot be listed -> the reason; the run has failed in part
+    """
 
     jobs: list[Job]
     batch: bool
+    left_out: dict[Path, str] = field(default_factory=dict)
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
 
 def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: int, recursive: bool) -> Plan:
     """The jobs.
 
     The result of a file is `output` if that names a file, lies in `output` if that is a folder, and without `output`
-    is NAME_xN beside the source. The results of a folder have its images' names in `output` (by default FOLDER_xN
-    beside the folder) and, with `recursive`, lie in the same subfolders. `-` is the standard input or output.
+    is NAME_xN beside the source; then an input that is another input's result is left out. The results of a folder
+    have its images' names in `output` (by default FOLDER_xN beside the folder) and, with `recursive`, lie in the same
+    subfolders. `-` is the standard input or output.
 
     Raises:
         click.UsageError: the inputs and the output contradict each other.
@@ -46,16 +62,16 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: 
     into_folder = output is not None and (batch or output.is_dir())
     if output is not None and batch and (output.is_file() or output.suffix.lower() in BY_SUFFIX):
         raise click.UsageError(f"{str(output)!r} is one file, but there are several images: give a folder.")
-    jobs = []
+    whole, jobs, beside = Plan([], batch), [], []
     for source in inputs:
         if source.is_dir():
-            folder = output or source.with_name(f"{source.resolve().name}_x{scale}")
+            folder = output or _beside(source, scale)
             if folder.resolve() == source.resolve():
                 raise click.UsageError(
                     f"the results of the folder {str(source)!r} cannot go into itself: give another folder."
                 )
-            found = sorted(_images(source, folder, recursive=recursive))
-            if not found:
+            found = sorted(_images(source, folder, whole, recursive=recursive))
+            if not found and not whole.unreadable:
                 more = "" if recursive else " (--recursive includes its subfolders)"
                 raise click.UsageError(f"there is no image in {str(source)!r}{more}.")
             jobs += [_job(path, folder / path.relative_to(source), asked) for path in found]
@@ -64,8 +80,25 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: 
         elif output is not None:
             jobs.append(Job(source, output, _format_of(output, asked, source)))
         else:
-            jobs.append(_job(source, source.with_name(f"{source.stem}_x{scale}{source.suffix}"), asked))
-    return Plan(list(dict.fromkeys(jobs)), batch)  # an image that was given twice is one job
+            job = _job(source, source.with_name(f"{source.stem}_x{scale}{source.suffix}"), asked)
+            jobs.append(job)
+            beside.append(job)
+    results = {job.target.resolve(): job for job in beside}
+    for job in jobs:  # an image that was given twice is one job
+        maker = results.get(job.source.resolve())
+        if maker is not None and maker.source.resolve() != job.source.resolve():
+            whole.left_out[job.source] = f"it is the result of {str(maker.source)!r}"
+        elif job not in whole.jobs:
+            whole.jobs.append(job)
+    return whole
+
+
+def _beside(folder: Path, scale: int) -> Path:
+    """FOLDER_xN beside a folder, also where it was given as `.` or `..`."""
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    if not named.name:
+        raise click.UsageError(f"{str(folder)!r} has no folder beside it: give -o FOLDER.")
+    return named.with_name(f"{named.name}_x{scale}")
 
 
 def _streamed(inputs: tuple[Path, ...], output: Path | None, asked: Asked) -> Plan:
@@ -80,13 +113,26 @@ def _streamed(inputs: tuple[Path, ...], output: Path | None, asked: Asked) -> Pl
     return Plan([Job(inputs[0], target, chosen)], batch=False)
 
 
-def _images(folder: Path, without: Path, *, recursive: bool) -> Iterator[Path]:
-    """The files with the suffix of an image that are neither hidden nor results."""
+def _images(folder: Path, without: Path, whole: Plan, *, recursive: bool) -> list[Path]:
+    """The files with the suffix of an image that are neither hidden nor results; symbolic links to folders stay."""
     results = without.resolve()
-    for path in folder.rglob("*") if recursive else folder.iterdir():
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden and results not in path.resolve().parents:
-            yield path
+
+    def failed(error: OSError) -> None:
+        whole.unreadable[Path(error.filename)] = error.strerror or "it cannot be listed"
+
+    found = []
+    for top, folders, files in os.walk(folder, onerror=failed):
+        here = Path(top)
+        folders[:] = [x for x in folders if recursive and not x.startswith(".") and (here / x).resolve() != results]
+        for name in files:
+            path = here / name
+            if name.startswith(".") or not path.is_file() or results in path.resolve().parents:
+                continue
+            if path.suffix.lower() in SUFFIXES:
+                found.append(path)
+            elif path.suffix.lower() in UNREAD:
+                whole.left_out[path] = f"{UNREAD[path.suffix.lower()]} is not supported"
+    return found
 
 
 def _job(source: Path, target: Path, asked: Asked) -> Job:
@@ -98,7 +144,7 @@ def _job(source: Path, target: Path, asked: Asked) -> Job:
 
 def _by_source(source: Path, asked: Asked) -> FormatName:
     if asked == "same":
-        return BY_SUFFIX.get(source.suffix.lower(), "png")
+        return content_format(source) or BY_SUFFIX.get(source.suffix.lower(), "png")
     return asked or "png"
 
 

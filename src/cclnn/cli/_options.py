@@ -1,8 +1,23 @@
 """Options that several commands share."""
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from cclnn._names import TILE_RULES
+
+
+class Named(click.Path):
+    """A path or `-`; an empty name, which would mean the working folder, is a mistake."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, allow_dash=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the name is empty.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only

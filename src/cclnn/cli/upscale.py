@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
+from cclnn._files import remove_leftovers
 from cclnn._names import PRECISIONS
-from cclnn.cli._errors import EXPECTED, in_one_line, reason
+from cclnn.cli._errors import in_one_line, reason
 from cclnn.cli._jobs import STREAM, Job, collisions, plan
-from cclnn.cli._options import Tile
+from cclnn.cli._options import Named, Tile
 from cclnn.cli._published import choose
-from cclnn.image.formats import FORMATS, FormatName
+from cclnn.image.formats import FORMATS, FormatName, ImageFileWarning
 
 if TYPE_CHECKING:
     from cclnn.image.picture import Picture
@@ -29,11 +30,11 @@ INTERRUPTED = 130  # the exit code of shells for Ctrl-C
 
 
 @click.command()
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=Named())
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=Named(),
     help="File, folder (for several images) or - (standard output).  [default: NAME_xN beside each input]",
 )
 @click.option("--model", help="Published name (see `cclnn list`), folder or .safetensors file.  [default: cclnn-t-xN]")
@@ -71,6 +72,11 @@ INTERRUPTED = 130  # the exit code of shells for Ctrl-C
     help="Output format; same keeps each input's format.  [default: the output's suffix, or png]",
 )
 @click.option("--quality", type=click.IntRange(1, 100), help="Quality of JPEG [default: 95], WebP [90] and AVIF [80].")
+@click.option("--lossless", is_flag=True, help="Write WebP without loss; --format same does for lossless sources.")
+@click.option("--page", type=click.IntRange(min=1), help="Page of a TIFF with several pages, from 1.")
+@click.option(
+    "--max-megapixels", type=click.IntRange(min=1), help="Largest input in millions of pixels.  [default: 178]"
+)
 @click.option("-r", "--recursive", is_flag=True, help="Include subfolders.")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 @click.option("--quiet", is_flag=True, help="Print no progress bar and no line per image.")
@@ -88,6 +94,9 @@ def upscale(
     alpha: str,
     file_format: Any,
     quality: int | None,
+    lossless: bool,
+    page: int | None,
+    max_megapixels: int | None,
     recursive: bool,
     overwrite: bool,
     quiet: bool,
@@ -126,32 +135,48 @@ def upscale(
             "ensemble": ensemble,
             "alpha": alpha,
         }
-        worker = _Worker(name, settings, quality, overwrite, quiet)
+        if max_megapixels is not None:
+            from cclnn.image.read import allow_megapixels
+
+            allow_megapixels(max_megapixels)
+        keep = lossless, file_format == "same"
+        worker = _Worker(name, settings, quality, keep, page, overwrite, quiet)
         factor = worker.scale = known_scale or worker.upscaler.scale
         if scale and factor != int(scale):
             raise click.UsageError(f"--model {name} is for --scale {factor}, not {scale}.")
         todo = plan(inputs, output, asked=file_format, scale=factor, recursive=recursive)
-        _check_quality(quality, {job.format for job in todo.jobs})
+        formats = {job.format for job in todo.jobs}
+        _check_quality(quality, formats)
+        if lossless and formats and "webp" not in formats:
+            raise click.UsageError(f"--lossless is for webp, the output is {' and '.join(sorted(formats))}.")
     wrong = collisions(todo.jobs)
     report, failed = _Report(as_json, quiet), []
+    for path, why in todo.left_out.items():
+        report.left_out(path, why)
     try:
-        with _warnings_in_one_line():
+        with _warnings_in_one_line(report):
             for number, job in enumerate(todo.jobs, start=1):
                 place = f"[{number}/{len(todo.jobs)}] " if todo.batch else ""
                 if todo.batch and job.target.exists() and not overwrite and job not in wrong:
                     report.skipped(job)
                     continue
+                report.begin(job, batch=todo.batch)
                 try:
                     if job in wrong:
                         raise ValueError(wrong[job])
                     report.done(job, worker.run(job, place, make_folders=todo.batch))
-                except EXPECTED as error:
+                except FileExistsError:  # another run on the same folder was faster
+                    report.skipped(job)
+                except click.ClickException:
+                    raise  # every image would fail in the same way
+                except Exception as error:  # noqa: BLE001  # whatever one file does, the others are done
                     report.failed(job, reason(error), alone=not todo.batch)
-                    failed.append((job, reason(error)))
+                    failed.append((job.source, reason(error)))
     except KeyboardInterrupt:
         resume = " The same command resumes the run." if todo.batch else ""
         click.echo(f"Interrupted.{resume}", err=True)
         sys.exit(INTERRUPTED)
+    failed += [(path, f"cannot list the folder: {why}") for path, why in todo.unreadable.items()]
     if todo.batch:
         report.summary(failed)
     if failed:
@@ -171,9 +196,19 @@ class _Result:
 class _Worker:
     """Upscales images with one model, which is loaded when the first image needs it."""
 
-    def __init__(self, model: str, settings: dict[str, Any], quality: int | None, overwrite: bool, quiet: bool) -> None:
+    def __init__(
+        self,
+        model: str,
+        settings: dict[str, Any],
+        quality: int | None,
+        lossless: tuple[bool, bool],
+        page: int | None,
+        overwrite: bool,
+        quiet: bool,
+    ) -> None:
         self.model, self.settings = model, settings
-        self.quality, self.overwrite, self.quiet = quality, overwrite, quiet
+        self.quality, self.page, self.overwrite, self.quiet = quality, page, overwrite, quiet
+        self.lossless, self.lossless_as_source = lossless
         self.scale = 0  # set once it is known
         self._upscaler: Upscaler | None = None
 
@@ -193,17 +228,20 @@ class _Worker:
         from cclnn.image.write import check_fits, check_target, convert
 
         started = time.perf_counter()
-        picture = _read(job.source)
+        picture = _read(job.source, self.page)
         if job.target != STREAM:
             if make_folders:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
+                if job.target.is_file() and not self.overwrite:
+                    raise FileExistsError
             check_target(job.target, overwrite=self.overwrite)
-            _remove_leftovers(job.target)
+            remove_leftovers(job.target)
         check_fits(picture, job.format, scale=self.scale)  # before torch is loaded, as far as the scale is known
         picture = convert(picture, job.format)
         with self._bar(place + job.source.name) as progress:
             result = self.upscaler(picture, progress=progress)
-        size = _write(result, job, self.quality)
+        lossless = self.lossless or (self.lossless_as_source and result.metadata.lossless)
+        size = _write(result, job, self.quality, lossless=lossless)
         seconds = time.perf_counter() - started
         return _Result((picture.width, picture.height), (result.width, result.height), size, seconds)
 
@@ -224,11 +262,30 @@ class _Report:
     def __init__(self, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet
         self.count = {"done": 0, "skipped": 0}
+        self.source = ""  # of the job of a batch that runs now
+        self.warnings: list[str] = []
+
+    def begin(self, job: Job, *, batch: bool) -> None:
+        self.source = str(job.source) if batch else ""
+        self.warnings = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+        place = f"{self.source}: " if self.source and self.source not in text else ""
+        tqdm.write(f"warning: {place}{text}", file=sys.stderr)
+
+    def left_out(self, path: Path, why: str) -> None:
+        """Report a file that is no job."""
+        if self.as_json:
+            click.echo(json.dumps({"source": str(path), "status": "left out", "reason": why}))
+        click.echo(f"left out: {path}: {why}", err=True)
 
     def done(self, job: Job, result: _Result) -> None:
         self.count["done"] += 1
         (before, after) = ({"width": width, "height": height} for width, height in (result.before, result.after))
-        self._json(job, "done", source_size=before, **after, bytes=result.size, seconds=round(result.seconds, 3))
+        told = {"warnings": self.warnings} if self.warnings else {}
+        seconds = round(result.seconds, 3)
+        self._json(job, "done", source_size=before, **after, bytes=result.size, seconds=seconds, **told)
         self._line(
             f"wrote {_named(job.target)}: {result.after[0]} x {result.after[1]} pixels, {result.size / 1e6:.2f} MB, "
             f"from {result.before[0]} x {result.before[1]} in {result.seconds:.1f} s",
@@ -244,11 +301,11 @@ class _Report:
         if alone:
             click.echo(f"Error: {why}", err=True)
 
-    def summary(self, failed: list[tuple[Job, str]]) -> None:
+    def summary(self, failed: list[tuple[Path, str]]) -> None:
         """Print the counts of a batch and its failures."""
         self._line(f"{self.count['done']} done, {self.count['skipped']} skipped (done before), {len(failed)} failed")
-        for job, why in failed:
-            click.echo(f"failed: {job.source}: {why}", err=True)
+        for source, why in failed:
+            click.echo(f"failed: {source}: {why}", err=True)
 
     def _json(self, job: Job, status: str, **more: Any) -> None:
         if self.as_json:
@@ -269,42 +326,33 @@ def _check_quality(quality: int | None, formats: set[FormatName]) -> None:
         raise click.UsageError(f"--quality has no meaning for {' and '.join(sorted(formats))}, which are lossless.")
 
 
-def _read(source: Path) -> "Picture":
+def _read(source: Path, page: int | None) -> "Picture":
     from cclnn.image.read import read_picture
 
     if source == STREAM:
-        return read_picture(io.BytesIO(sys.stdin.buffer.read()), name="the standard input")
-    return read_picture(source)
+        return read_picture(io.BytesIO(sys.stdin.buffer.read()), name="the standard input", page=page)
+    return read_picture(source, page=page)
 
 
-def _write(picture: "Picture", job: Job, quality: int | None) -> int:
+def _write(picture: "Picture", job: Job, quality: int | None, *, lossless: bool) -> int:
     """Write the result; the number of bytes written."""
     from cclnn.image.write import encode, save
 
     if job.target == STREAM:
-        content = encode(picture, job.format, quality)
+        content = encode(picture, job.format, quality, lossless=lossless)
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return len(content)
-    save(picture, job.target, job.format, quality)
+    save(picture, job.target, job.format, quality, lossless=lossless)
     return job.target.stat().st_size
 
 
-def _remove_leftovers(target: Path) -> None:
-    """Remove the temporary files of this target that a killed run left."""
-    from cclnn._files import PARTIAL
-
-    prefix = f".{target.name}."
-    for path in target.parent.iterdir():
-        if path.name.startswith(prefix) and PARTIAL in path.name:
-            path.unlink(missing_ok=True)
-
-
 @contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
+def _warnings_in_one_line(report: _Report) -> Iterator[None]:
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        tqdm.write(f"warning: {message}", file=sys.stderr)
+        report.warning(str(message))
 
     with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=ImageFileWarning)
         warnings.showwarning = show
         yield

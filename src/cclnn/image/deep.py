@@ -8,9 +8,9 @@ import numpy as np
 from cclnn._files import BinaryFile
 from cclnn.image import png
 from cclnn.image.formats import CHANNELS, UNCONVERTED, Mode
-from cclnn.image.metadata import exif_for, png_chunks
+from cclnn.image.metadata import png_chunks, tiff_tags
 from cclnn.image.picture import Picture, Pixels
-from cclnn.image.tiff import add_exif
+from cclnn.image.tiff import add_tags
 
 NEEDED = 'needs pyvips: pip install "cclnn[io16]"'
 BY_CHANNELS: dict[int, Mode] = {CHANNELS[mode]: mode for mode in UNCONVERTED}
@@ -29,8 +29,8 @@ def vips() -> Any:
     return pyvips
 
 
-def read_deep(file: BinaryFile) -> tuple[Pixels, Mode]:
-    """Pixels (h w c, uint16) and mode of a 16-bit PNG or TIFF.
+def read_deep(file: BinaryFile, page: int = 0) -> tuple[Pixels, Mode]:
+    """Pixels (h w c, uint16) and mode of a 16-bit PNG or of a page (from 0) of a 16-bit TIFF.
 
     Raises:
         ImportError: pyvips is not installed. OSError: the file is damaged. ValueError: it holds other channels.
@@ -38,7 +38,8 @@ def read_deep(file: BinaryFile) -> tuple[Pixels, Mode]:
     pyvips = vips()
     file.seek(0)
     try:
-        image = pyvips.Image.new_from_buffer(file.read(), "", fail_on="error", access="sequential")
+        of_page = {"page": page} if page else {}
+        image = pyvips.Image.new_from_buffer(file.read(), "", fail_on="error", access="sequential", **of_page)
         pixels: Pixels = image.numpy()
     except pyvips.Error as error:
         raise OSError(_one_line(error)) from error
@@ -49,7 +50,7 @@ def read_deep(file: BinaryFile) -> tuple[Pixels, Mode]:
 
 
 def write_deep(picture: Picture, path: Path, format_name: str) -> None:
-    """Write 16-bit pixels and metadata as PNG or TIFF.
+    """Write 16-bit pixels and prepared metadata as PNG or TIFF.
 
     Raises:
         ImportError: pyvips is not installed. OSError: the disk cannot hold the file.
@@ -72,7 +73,7 @@ def _write_png(picture: Picture, image: Any, path: Path) -> None:
     bare = path.with_name(path.name + ".pixels")
     try:
         image.pngsave(str(bare), compression=6, filter="up", keep="none")
-        png.rewrite(bare, path, png_chunks(picture.metadata, picture.width, picture.height))
+        png.rewrite(bare, path, png_chunks(picture.metadata))
     finally:
         bare.unlink(missing_ok=True)
 
@@ -86,9 +87,7 @@ def _write_tiff(picture: Picture, image: Any, path: Path, pyvips: Any) -> None:
         if block:
             image.set_type(pyvips.GValue.blob_type, name, block)
     image.tiffsave(str(path), compression="deflate", predictor="horizontal")
-    exif = exif_for(metadata, picture.width, picture.height, endian="<")
-    if exif:
-        add_exif(path, exif)
+    add_tags(path, *tiff_tags(metadata))
 
 
 def _one_line(error: Exception) -> str:

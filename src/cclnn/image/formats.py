@@ -21,7 +21,7 @@ class Format:
     modes:    of pictures
     deep:     whether it holds 16 bits per channel
     quality:  the default quality of a lossy format, None for a lossless one
-    longest:  the largest number of pixels per side
+    longest:  the largest number of pixels per side that its readers open
     """
 
     pillow: str
@@ -32,15 +32,15 @@ class Format:
     longest: int = 2**31 - 1
 
 
+_JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 FORMATS: dict[FormatName, Format] = {
-    "png": Format("PNG", (".png",), UNCONVERTED, deep=True),
-    "jpeg": Format("JPEG", (".jpg", ".jpeg"), ("L", "RGB", "CMYK"), quality=95, longest=65535),
+    "png": Format("PNG", (".png", ".apng"), UNCONVERTED, deep=True),
+    "jpeg": Format("JPEG", _JPEG_SUFFIXES, ("L", "RGB", "CMYK"), quality=95, longest=65500),
     "webp": Format("WEBP", (".webp",), UNCONVERTED, quality=90, longest=16383),
     "tiff": Format("TIFF", (".tif", ".tiff"), (*UNCONVERTED, "CMYK"), deep=True),
-    "avif": Format("AVIF", (".avif",), UNCONVERTED, quality=80, longest=65535),
+    "avif": Format("AVIF", (".avif", ".avifs"), UNCONVERTED, quality=80, longest=32768),
 }
 BY_SUFFIX: dict[str, FormatName] = {suffix: name for name, entry in FORMATS.items() for suffix in entry.suffixes}
-_JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 # Pillow's name of each format that is read -> suffixes of its files; MPO is a JPEG with more pictures behind the first.
 READABLE: dict[str, tuple[str, ...]] = {
     "PNG": (".png", ".apng"),
@@ -52,12 +52,51 @@ READABLE: dict[str, tuple[str, ...]] = {
     "BMP": (".bmp", ".dib"),
     "GIF": (".gif",),
 }
+UNREAD = {  # suffix of a kind that is not read -> its name
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
+    ".jxl": "JPEG XL",
+    **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx", ".j2c"), "JPEG 2000"),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"), "a camera's raw format"),
+    ".psd": "Photoshop's format",
+}
+SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # position, bytes there, kind that is not read
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftyphev", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (4, b"JXL \r\n", "JPEG XL"),
+    (4, b"jP  \r\n", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"8BPS", "Photoshop's format"),
+    (0, b"\x28\0\0\0", "a bitmap without a file header"),
+    (0, b"%PDF", "PDF"),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR"),
+)
+WRITTEN: tuple[tuple[int, bytes, FormatName], ...] = (  # the same for formats that are read and written
+    (0, b"\x89PNG\r\n", "png"),
+    (0, b"\xff\xd8\xff", "jpeg"),
+    (8, b"WEBP", "webp"),
+    (0, b"II*\0", "tiff"),
+    (0, b"MM\0*", "tiff"),
+    (0, b"II+\0", "tiff"),
+    (0, b"MM\0+", "tiff"),
+    (4, b"ftypavi", "avif"),
+)
+HEAD = 16  # bytes that tell the kind of a file
 SUFFIXES = frozenset(suffix for suffixes in READABLE.values() for suffix in suffixes)
 WRITABLE_SUFFIXES = ", ".join(sorted(BY_SUFFIX))  # for messages
 
 
+class ImageFileWarning(UserWarning):
+    """Something about a file that its user should know, though it was read or written."""
+
+
 class ImageFileError(ValueError):
     """A file that cannot be read as an image or written as one. The message is one line that a user understands."""
+
+
+class MetadataWarning(ImageFileWarning):
+    """Metadata that were not carried over; the message names them."""
 
 
 def format_of(path: str | os.PathLike[str]) -> FormatName:
@@ -72,3 +111,24 @@ def format_of(path: str | os.PathLike[str]) -> FormatName:
             f"cannot write {str(path)!r}: its name must end in {WRITABLE_SUFFIXES}, or give the format."
         )
     return BY_SUFFIX[suffix]
+
+
+def unread_kind(head: bytes) -> str | None:
+    """The name of the kind of image that a file with these first bytes is, if it is one that is not read."""
+    return next((kind for at, magic, kind in SIGNATURES if head[at:].startswith(magic)), None)
+
+
+def known_format(head: bytes) -> FormatName | None:
+    """The format of a file with these first bytes, of those that can be written."""
+    return next((name for at, magic, name in WRITTEN if head[at:].startswith(magic)), None)
+
+
+def content_format(path: Path) -> FormatName | None:
+    """The format that a file's content tells; None where it cannot be written or the file cannot be read."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return known_format(file.read(HEAD))
+    except OSError:
+        return None

@@ -1,150 +1,280 @@
-"""Metadata: read through Pillow, and prepared for the file to be written."""
+"""Metadata: gathered from each kind of file, made neutral, and prepared for the file to be written.
 
-import io
+Metadata never cost the picture: what cannot be carried is dropped and named in a `MetadataWarning`.
+"""
+
 import math
-import re
-from typing import TYPE_CHECKING, Any, Literal
+import struct
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from cclnn._files import BinaryFile
-from cclnn.image import png
+from cclnn.image import exif, jpeg, png, tiff, xmp
+from cclnn.image.exif_tree import Tree, build, movable, read_tree
+from cclnn.image.formats import FormatName, MetadataWarning
 from cclnn.image.picture import Metadata
+from cclnn.image.profiles import cicp_of_avif
 
 if TYPE_CHECKING:
-    from PIL.Image import Exif, Image
+    from PIL.Image import Exif
 
-ORIENTATION, EXIF_IFD, WIDTH, HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
-X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
-PER_INCH = {2: 1.0, 3: 2.54}  # by EXIF's unit of resolution
-LAYOUT_TAGS = (  # a TIFF's tags on how it stores its pixels, beside the EXIF tags; ICC and XMP are kept apart
-    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, ORIENTATION, 277, 278, 279, 280, 281, X_RESOLUTION),
-    *(Y_RESOLUTION, 284, 288, 289, 290, 291, RESOLUTION_UNIT, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325),
-    *(330, 332, 333, 334, 336, 338, 339, 340, 341, 342, 347, 512, 513, 514, 519, 520, 521, 529, 530, 531, 532, 700),
-    *(34377, 34675, 37724),
-)
+HIGHEST_DPI = 65535  # what JPEG holds
+GENERATED = (b"<?xml", b"<OME", b"ImageJ=")  # beginnings of descriptions by programs, which state the old size
+SHAPE = b'{"shape":'  # tifffile's, which states nothing else
+LARGEST_PROFILE = 2**20  # bytes of a profile that Pillow reads from a PNG
 
 
-def read_metadata(image: "Image", file: BinaryFile) -> tuple[Metadata, int]:
-    """(metadata, orientation) of an image that Pillow has opened (a PNG: also loaded) from `file`."""
-    info = image.info
-    exif = image.getexif()
-    orientation = exif.get(ORIENTATION, 1)
-    dpi = _dpi(info.get("dpi") or _exif_dpi(exif))
-    for tag in LAYOUT_TAGS:
-        exif.pop(tag, None)
-    xmp, comment = info.get("xmp"), info.get("comment")
-    metadata = Metadata(
-        icc=info.get("icc_profile") or None,
-        exif=exif.tobytes() if _says_something(exif) else None,
-        xmp=_upright_xmp(xmp.encode() if isinstance(xmp, str) else xmp) if xmp else None,
-        dpi=dpi,
-        comment=comment if isinstance(comment, bytes) and image.format in ("JPEG", "MPO") else None,
-        chunks=tuple(png.read_chunks(file)) if image.format == "PNG" else (),
+@dataclass
+class Found:
+    """Metadata as a file holds them, and the names of what cannot be carried."""
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    aspect: tuple[int, int] | None = None
+    comment: bytes | None = None
+    chunks: tuple[png.Chunk, ...] = ()
+    orientation: int | None = None
+    cicp: tuple[int, int] | None = None
+    lossless: bool = False
+    lost: list[str] = field(default_factory=list)
+
+    def settle(self, name: str) -> tuple[Metadata, int]:
+        """(metadata without orientation or what is no longer true, the orientation to apply); warns of losses."""
+        turned = self.orientation
+        block, packet = self.exif, self.xmp
+        if block is not None:
+            block = block.removeprefix(jpeg.EXIF)
+            if turned is None and exif.find(block, exif.ORIENTATION):
+                turned = exif.orientation(block)
+            self.dpi = self.dpi or exif.resolution(block)
+            block, lost = exif.neutral(block)
+            self.lost += lost
+        if packet is not None:
+            by_xmp, packet, lost = xmp.neutral(packet)
+            turned = by_xmp if turned is None else turned
+            self.lost += lost
+        turned = 1 if turned is None else turned
+        aspect = self.aspect if self.aspect is None or turned < 5 else self.aspect[::-1]
+        metadata = Metadata(
+            icc=self.icc or None,
+            exif=block,
+            xmp=packet,
+            iptc=self.iptc,
+            dpi=_sound(self.dpi),
+            aspect=aspect,
+            comment=self.comment or None,
+            chunks=self.chunks,
+            cicp=self.cicp,
+            lossless=self.lossless,
+        )
+        tell(name, self.lost)
+        return metadata, turned
+
+
+def tell(name: str, lost: list[str]) -> None:
+    """Warn, once a file, of metadata that are not carried over."""
+    if lost:
+        unique = ", ".join(dict.fromkeys(lost))
+        warnings.warn(f"{name}: not carried over: {unique}.", MetadataWarning, stacklevel=2)
+
+
+def of_jpeg(parts: jpeg.Parts) -> Found:
+    """The metadata of a JPEG."""
+    dpi, aspect = None, None
+    if parts.density:
+        unit, across, down = parts.density
+        if unit in (1, 2):
+            dpi = (across * (1, 2.54)[unit - 1], down * (1, 2.54)[unit - 1])
+        elif across and down and across != down:
+            aspect = (across, down)
+    lost = ["extended XMP"] if parts.extended_xmp and not parts.xmp else []
+    return Found(parts.icc, parts.exif, parts.xmp, parts.iptc, dpi, aspect, parts.comment, lost=lost)
+
+
+def of_png(parts: png.Parts) -> Found:
+    """The metadata of a PNG."""
+    dpi, aspect = None, None
+    if parts.density:
+        across, down, unit = parts.density
+        if unit == 1:
+            dpi = (across * png.PER_METRE, down * png.PER_METRE)
+        elif across and down and across != down:
+            aspect = (across, down)
+    iptc = jpeg.iptc_of(parts.iptc) if parts.iptc else None
+    chunks = tuple(parts.chunks)
+    return Found(parts.icc, parts.exif, parts.xmp, iptc, dpi, aspect, chunks=chunks, lost=parts.lost)
+
+
+def of_tiff(image: Any, file: BinaryFile, page: int) -> Found:
+    """The metadata of a TIFF page that Pillow has opened."""
+    try:
+        tree, own, lost = tiff.read_tags(file, page)
+    except (struct.error, ValueError) as error:
+        return Found(lost=[f"TIFF tags ({error})"])
+    kept = []
+    for entry in tree.first:
+        text = entry.data.strip(b"\0 \n") if entry.tag == tiff.DESCRIPTION else None
+        if text is not None and text.startswith(GENERATED):
+            lost.append("a program's description, which states the old size")
+        elif text is None or not (text == b"" or text.startswith(SHAPE)):
+            kept.append(entry)
+    tree, without = movable(Tree(tree.order, tuple(kept), tree.below))
+    values = {tag: own[tag].data for tag in (tiff.PROFILE, tiff.XMP, tiff.IPTC, tiff.PHOTOSHOP) if tag in own}
+    iptc = jpeg.iptc_of(values.get(tiff.PHOTOSHOP, b"")) or values.get(tiff.IPTC)
+    turned = exif.orientation(build(Tree(tree.order, tuple(x for x in own.values() if x.tag == tiff.ORIENTATION), {})))
+    return Found(
+        icc=values.get(tiff.PROFILE),
+        exif=build(tree) if tree.first or any(tree.below.values()) else None,
+        xmp=values.get(tiff.XMP),
+        iptc=iptc,
+        dpi=image.info.get("dpi"),
+        orientation=turned if tiff.ORIENTATION in own else None,
+        lost=lost + without,
     )
-    return metadata, orientation if isinstance(orientation, int) else 1
 
 
-def exif_for(
-    metadata: Metadata, width: int, height: int, *, with_dpi: bool = False, endian: Literal["<", ">"] | None = None
-) -> bytes | None:
-    """The EXIF block for a picture of that size, None if it would be empty.
-
-    Args:
-        metadata: the picture's metadata.
-        width: the picture's width, written where the block has such a tag.
-        height: the picture's height, likewise.
-        with_dpi: add the resolution, for formats that have no other place for it.
-        endian: byte order of the result; by default the block's own.
-    """
-    dpi = metadata.dpi if with_dpi else None
-    if metadata.exif is None and dpi is None:
-        return None
-    exif = parse_exif(metadata.exif or b"")
-    if dpi:
-        exif[X_RESOLUTION], exif[Y_RESOLUTION], exif[RESOLUTION_UNIT] = *dpi, 2
-    exif.endian = endian or exif.endian
-    details = exif.get_ifd(EXIF_IFD)
-    for tag, size in ((WIDTH, width), (HEIGHT, height)):
-        if tag in details:
-            details[tag] = size
-    return exif.tobytes()
+def of_others(image: Any, file: BinaryFile) -> Found:
+    """The metadata of an image of another format, as Pillow hands out their bytes."""
+    info = image.info
+    packet = info.get("xmp")
+    return Found(
+        icc=info.get("icc_profile"),
+        exif=info.get("exif"),
+        xmp=packet.encode() if isinstance(packet, str) else packet,
+        dpi=info.get("dpi"),
+        cicp=cicp_of_avif(file) if image.format == "AVIF" else None,
+        lossless=image.format == "WEBP" and _is_lossless(file),
+    )
 
 
-def png_chunks(metadata: Metadata, width: int, height: int) -> list[png.Chunk]:
-    """The metadata as chunks for a PNG of that size."""
-    kept = [chunk for chunk in metadata.chunks if not (metadata.icc and chunk[0] == b"sRGB")]
-    colour = [chunk for chunk in kept if chunk[0] in png.COLOUR]
-    text = [chunk for chunk in kept if chunk[0] in png.TEXT]
-    exif = exif_for(metadata, width, height)
+def _is_lossless(file: BinaryFile) -> bool:
+    """Whether a WebP of one picture is of the lossless kind."""
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        name, length = struct.unpack("<4sI", head)
+        if name in (b"VP8L", b"VP8 "):
+            return bool(name == b"VP8L")
+        file.seek(length + length % 2, 1)
+    return False
+
+
+def prepared(metadata: Metadata, format: FormatName, width: int, height: int) -> tuple[Metadata, list[str]]:  # noqa: A002
+    """(the metadata as `format` holds them for a picture of that size, names of what it does not hold)."""
+    lost: list[str] = []
+    packet = metadata.xmp
+    block = _exif_for(metadata, format, width, height, lost)
+    if packet and metadata.size:
+        packet = xmp.resized(packet, metadata.size, (width, height))
+    if packet and format == "jpeg" and len(packet) > jpeg.LONGEST - len(jpeg.XMP):
+        packet = None
+        lost.append(f"XMP of more than {jpeg.LONGEST // 1024} KB")
+    icc = metadata.icc
+    if icc and format == "png" and len(icc) > LARGEST_PROFILE:
+        icc = None
+        lost.append("a colour profile of more than 1 MB, which few programs read from a PNG")
+    chunks = metadata.chunks
+    if format != "png":
+        texts = [png.keyword(chunk) for chunk in chunks if chunk[0] in png.TEXT]
+        chunks = ()
+        lost += [f"text {', '.join(texts)}"] if texts else []
+    comment = metadata.comment
+    if comment and format not in ("jpeg", "png"):
+        comment = None
+        lost.append("the comment")
+    iptc = metadata.iptc
+    if iptc and (format not in ("jpeg", "tiff") or (format == "jpeg" and len(iptc) > jpeg.LONGEST - 40)):
+        iptc = None
+        lost.append("IPTC")
+    aspect = metadata.aspect
+    if aspect and (format not in ("jpeg", "png") or (format == "jpeg" and max(aspect) > HIGHEST_DPI)):
+        aspect = None
+        lost.append("the pixels' aspect ratio")
+    new = replace(metadata, icc=icc, exif=block, xmp=packet, chunks=chunks, comment=comment, iptc=iptc, aspect=aspect)
+    return new, lost
+
+
+def _exif_for(metadata: Metadata, format: FormatName, width: int, height: int, lost: list[str]) -> bytes | None:  # noqa: A002
+    block = metadata.exif and metadata.exif.removeprefix(jpeg.EXIF)  # which Pillow puts before it
+    if block is not None:
+        block = exif.with_size(block, width, height)
+        if format == "tiff":
+            tree = read_tree(block)
+            if metadata.size:
+                tree = tiff.scaled(tree, width / metadata.size[0], height / metadata.size[1])
+            tree, without = movable(tree)
+            lost += without
+            block = build(tree)
+        else:
+            tags = {x.tag for x in exif.directory(block, exif.root(block))[0]}
+            if tags & set(tiff.GEO):
+                block = exif.without(block, tiff.GEO)
+                lost.append("the position of a GeoTIFF")
+        if format == "jpeg":
+            block = _short(block, lost)
+    if format in ("webp", "avif") and metadata.dpi and not (block and exif.resolution(block)):
+        block = block or build(Tree("<", (), {}))
+        block = exif.with_entries(block, exif.resolution_entries(metadata.dpi, exif.byte_order(block)))
+    return block if block and exif.directory(block, exif.root(block))[0] else None
+
+
+def _short(block: bytes, lost: list[str]) -> bytes:
+    """A block that fits into a JPEG: the largest tags go until it does."""
+    limit = jpeg.LONGEST - len(jpeg.EXIF)
+    if len(block) <= limit:
+        return block
+    tree, without = movable(read_tree(block))
+    lost += without
+    while len(block := build(tree)) > limit:
+        tables = {0: tree.first, **tree.below}
+        table, largest = max(
+            ((key, entry) for key, entries in tables.items() for entry in entries), key=lambda x: len(x[1].data)
+        )
+        lost.append(f"EXIF tag {largest.tag:#06x} of {len(largest.data)} bytes")
+        tables[table] = tuple(x for x in tables[table] if x is not largest)
+        tree = Tree(tree.order, tables.pop(0), tables)
+    return block
+
+
+def png_chunks(metadata: Metadata) -> list[png.Chunk]:
+    """Prepared metadata as the chunks of a PNG."""
+    colour = [x for x in metadata.chunks if x[0] in png.COLOUR and not (metadata.icc and x[0] == b"sRGB")]
+    density = [png.aspect_chunk(metadata.aspect)] if metadata.aspect else []
+    density = [png.resolution_chunk(metadata.dpi)] if metadata.dpi else density
     return [
         *([png.profile_chunk(metadata.icc)] if metadata.icc else []),
         *colour,
-        *([png.resolution_chunk(metadata.dpi)] if metadata.dpi else []),
-        *([(b"eXIf", exif.removeprefix(b"Exif\0\0"))] if exif else []),
+        *density,
+        *([(b"eXIf", metadata.exif)] if metadata.exif else []),
         *([png.comment_chunk(metadata.comment)] if metadata.comment else []),
-        *([png.xmp_chunk(metadata.xmp)] if metadata.xmp and not any(b"adobe.xmp" in x[:30] for _, x in text) else []),
-        *text,
+        *([png.xmp_chunk(metadata.xmp)] if metadata.xmp else []),
+        *(x for x in metadata.chunks if x[0] in png.TEXT),
     ]
+
+
+def tiff_tags(metadata: Metadata) -> tuple[Tree, list[exif.Entry]]:
+    """Prepared metadata as the tags of a TIFF: (EXIF's, others)."""
+    tree = read_tree(metadata.exif) if metadata.exif else Tree("<", (), {})
+    others = [exif.Entry(tiff.IPTC, 7, len(metadata.iptc), metadata.iptc)] if metadata.iptc else []
+    return tree, others
 
 
 def parse_exif(block: bytes) -> "Exif":
     """Pillow's view of an EXIF block."""
     from PIL import Image
 
-    exif = Image.Exif()
-    exif.load(block)
-    return exif
+    parsed = Image.Exif()
+    parsed.load(block)
+    return parsed
 
 
-def _dpi(dpi: Any) -> tuple[float, float] | None:
+def _sound(dpi: Any) -> tuple[float, float] | None:
     try:
         across, down = float(dpi[0]), float(dpi[1])
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
-    return (across, down) if across > 0 and down > 0 and across + down < math.inf else None
-
-
-def _exif_dpi(exif: "Exif") -> tuple[float, float] | None:
-    per_inch = PER_INCH.get(exif.get(RESOLUTION_UNIT, 2))
-    dpi = _dpi((exif.get(X_RESOLUTION), exif.get(Y_RESOLUTION)))
-    return (dpi[0] * per_inch, dpi[1] * per_inch) if dpi and per_inch else None
-
-
-def _says_something(exif: "Exif") -> bool:
-    return bool(dict(exif)) and any(dict(exif.get_ifd(tag)) if tag in (EXIF_IFD, 0x8825) else True for tag in exif)
-
-
-def _upright_xmp(xmp: bytes) -> bytes:
-    """XMP with a neutral orientation, which it may repeat."""
-    return re.sub(rb'(tiff:Orientation(?:="|>))\d', rb"\g<1>1", xmp)
-
-
-def srgb_profile() -> bytes:
-    """The ICC profile of sRGB."""
-    from PIL import ImageCms
-
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def cmyk_to_srgb(image: "Image", profile: bytes | None) -> "Image":
-    """CMYK to RGB: by its profile (relative colorimetric, black point compensated), or 255 (1 - ink)(1 - black).
-
-    Raises:
-        ValueError: the profile is damaged or describes other colours.
-    """
-    from PIL import ImageCms
-
-    if profile is None:
-        return image.convert("RGB")
-    try:
-        converted = ImageCms.profileToProfile(
-            image,
-            io.BytesIO(profile),
-            ImageCms.createProfile("sRGB"),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except (ImageCms.PyCMSError, OSError) as error:
-        raise ValueError("the picture's colour profile is damaged or not one of CMYK") from error
-    assert converted is not None  # it is None only for a conversion in place
-    return converted
+    sound = across > 0 and down > 0 and math.isfinite(across + down) and max(across, down) <= HIGHEST_DPI
+    return (across, down) if sound else None

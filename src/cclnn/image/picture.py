@@ -20,19 +20,29 @@ class Metadata:
     """What a file says about its picture, apart from the pixels.
 
     icc:     colour profile
-    exif:    EXIF block as Pillow reads it, without the tags of the old file's layout and without its thumbnail
-    xmp:     XMP packet
+    exif:    EXIF block (a TIFF header and directories), as the file holds it but for orientation and thumbnail
+    xmp:     XMP packet, its orientation neutral
+    iptc:    IPTC block
     dpi:     pixels per inch, horizontally and vertically
+    aspect:  pixels per unit, horizontally and vertically, where the unit is not known
     comment: a JPEG's comment
     chunks:  (name, content) of each text and colour-space chunk of a PNG
+    cicp:    codes of colour primaries and transfer function (ITU-T H.273) of an AVIF
+    lossless: whether a WebP holds its picture without loss
+    size:    width and height of the picture that the metadata describe
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    aspect: tuple[int, int] | None = None
     comment: bytes | None = None
     chunks: tuple[tuple[bytes, bytes], ...] = ()
+    cicp: tuple[int, int] | None = None
+    lossless: bool = False
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

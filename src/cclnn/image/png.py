@@ -1,8 +1,10 @@
-"""The chunks of PNG files: read those that are kept, insert chunks into a file."""
+"""The chunks of PNG files: metadata apart from the picture, and a picture with other metadata."""
 
+import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,9 +13,29 @@ from cclnn._files import BinaryFile
 Chunk: TypeAlias = tuple[bytes, bytes]  # name, content
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-COLOUR = (b"cHRM", b"cICP", b"gAMA", b"sRGB")
+PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
+COLOUR = (b"cHRM", b"cICP", b"cLLI", b"gAMA", b"mDCV", b"sRGB")
 TEXT = (b"tEXt", b"zTXt", b"iTXt")
+XMP_KEY = b"XML:com.adobe.xmp"
+RAW = b"Raw profile type "  # ImageMagick's way to put EXIF, XMP, IPTC and profiles into text
 GREY, GREY_ALPHA = 0, 4  # colour types
+LARGEST = 2**26  # bytes of a compressed chunk's content
+LONGEST_TEXT = 2**20  # bytes of a text that Pillow reads
+PER_METRE = 0.0254  # inches
+
+
+@dataclass
+class Parts:
+    """What a PNG holds. `bare` is the file with the picture's chunks alone; `chunks` are of text and colour space."""
+
+    bare: bytes = b""
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    density: tuple[int, int, int] | None = None  # across, down, unit of pHYs
+    chunks: list[Chunk] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 def read_header(file: BinaryFile) -> tuple[int, int]:
@@ -23,16 +45,85 @@ def read_header(file: BinaryFile) -> tuple[int, int]:
     return start[24], start[25]
 
 
-def read_chunks(file: BinaryFile) -> Iterator[Chunk]:
-    """The text and colour-space chunks, unchanged and in order."""
-    file.seek(len(SIGNATURE))
-    while len(head := file.read(8)) == 8:
-        length, name = struct.unpack(">I4s", head)
-        if name in (*COLOUR, *TEXT):
-            yield name, file.read(length)
-            file.seek(4, 1)  # the checksum
+def read_parts(data: bytes) -> Parts:
+    """Take a PNG apart. Damage within the picture stays in `bare`, damaged metadata are named in `lost`."""
+    parts, kept, position = Parts(), [data[: len(SIGNATURE)]], len(SIGNATURE)
+    raw: dict[bytes, bytes] = {}
+    while position + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        content, end = data[position + 8 : position + 8 + length], position + 12 + length
+        if name in PICTURE:
+            kept.append(data[position:end])
+        elif end > len(data) or zlib.crc32(name + content) != struct.unpack_from(">I", data, end - 4)[0]:
+            parts.lost.append(f"PNG chunk {name.decode('latin-1')!r}")
         else:
-            file.seek(length + 4, 1)
+            try:
+                _metadata(parts, raw, name, content)
+            except (ValueError, zlib.error, struct.error):
+                parts.lost.append(f"PNG chunk {name.decode('latin-1')!r}")
+        position = end
+        if name == b"IEND":
+            break
+    parts.bare = b"".join(kept)
+    parts.icc = parts.icc or raw.get(b"icc") or raw.get(b"icm")
+    parts.exif = parts.exif or raw.get(b"exif") or raw.get(b"APP1")
+    parts.xmp = parts.xmp or raw.get(b"xmp")
+    parts.iptc = raw.get(b"iptc")
+    return parts
+
+
+def _metadata(parts: Parts, raw: dict[bytes, bytes], name: bytes, content: bytes) -> None:
+    if name == b"iCCP":
+        parts.icc = inflate(content[content.index(b"\0") + 2 :])
+    elif name == b"eXIf":
+        parts.exif = content
+    elif name == b"pHYs":
+        parts.density = struct.unpack(">IIB", content)
+    elif name in TEXT and content.startswith(XMP_KEY + b"\0"):
+        parts.xmp = _text(name, content)
+    elif name in TEXT and content.startswith(RAW):
+        kind = content[len(RAW) : content.index(b"\0")]
+        raw[kind] = _raw_profile(_text(name, content))
+    elif name in (*COLOUR, *TEXT):
+        if name in TEXT and len(_text(name, content)) > LONGEST_TEXT:
+            raise ValueError("it is too long")
+        parts.chunks.append((name, content))
+
+
+def inflate(data: bytes) -> bytes:
+    """Compressed content.
+
+    Raises:
+        ValueError: it is damaged or absurdly large.
+    """
+    machine = zlib.decompressobj()
+    content = machine.decompress(data, LARGEST)
+    if machine.unconsumed_tail or not machine.eof:
+        raise ValueError("it is damaged or too large")
+    return content
+
+
+def _text(name: bytes, content: bytes) -> bytes:
+    """The text of a tEXt, zTXt or iTXt chunk."""
+    _, _, rest = content.partition(b"\0")
+    if name == b"tEXt":
+        return rest
+    if name == b"zTXt":
+        return inflate(rest[1:])
+    compressed, (_, _, text) = rest[:1] == b"\1", rest[2:].partition(b"\0")
+    _, _, text = text.partition(b"\0")  # behind language and translated keyword
+    return inflate(text) if compressed else text
+
+
+def _raw_profile(text: bytes) -> bytes:
+    """The bytes that ImageMagick wrote as a name, a length and hexadecimal digits."""
+    match = re.fullmatch(rb"\s*\S+\s+(\d+)\s+([0-9a-fA-F\s]*)", text)
+    if match is None:
+        raise ValueError("it is no raw profile")
+    content = bytes.fromhex(match[2].decode())
+    if len(content) != int(match[1]):
+        raise ValueError("it is cut")
+    return content
 
 
 def profile_chunk(profile: bytes) -> Chunk:
@@ -42,22 +133,35 @@ def profile_chunk(profile: bytes) -> Chunk:
 
 def resolution_chunk(dpi: tuple[float, float]) -> Chunk:
     """pHYs, in pixels per metre."""
-    return b"pHYs", struct.pack(">IIB", *(round(x / 0.0254) for x in dpi), 1)
+    return b"pHYs", struct.pack(">IIB", *(round(x / PER_METRE) for x in dpi), 1)
+
+
+def aspect_chunk(aspect: tuple[int, int]) -> Chunk:
+    """pHYs without a unit."""
+    return b"pHYs", struct.pack(">IIB", *aspect, 0)
 
 
 def comment_chunk(comment: bytes) -> Chunk:
     """iTXt with the keyword Comment."""
-    text = comment.decode("utf-8", errors="replace").encode()
-    return b"iTXt", b"Comment\0\0\0\0\0" + text
+    try:
+        text = comment.decode()
+    except UnicodeDecodeError:
+        text = comment.decode("latin-1")
+    return b"iTXt", b"Comment\0\0\0\0\0" + text.replace("\0", "").encode()
 
 
 def xmp_chunk(xmp: bytes) -> Chunk:
     """iTXt with the keyword that the XMP specification requires."""
-    return b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
+    return b"iTXt", XMP_KEY + b"\0\0\0\0\0" + xmp
+
+
+def keyword(chunk: Chunk) -> str:
+    """The keyword of a text chunk."""
+    return chunk[1].partition(b"\0")[0].decode("latin-1")
 
 
 def rewrite(source: Path, target: Path, chunks: Iterable[Chunk]) -> None:
-    """Copy the header and the pixels of a PNG without palette, and put `chunks` between them; drop all other chunks."""
+    """Copy the picture of a PNG without palette, with `chunks` before its pixels and no other metadata."""
     with source.open("rb") as old, target.open("wb") as new:
         new.write(old.read(len(SIGNATURE) + 25))
         for name, content in chunks:
@@ -66,5 +170,5 @@ def rewrite(source: Path, target: Path, chunks: Iterable[Chunk]) -> None:
         while len(head := old.read(8)) == 8:
             length, name = struct.unpack(">I4s", head)
             rest = old.read(length + 4)
-            if name in (b"IDAT", b"IEND"):
+            if name in PICTURE:
                 new.write(head + rest)

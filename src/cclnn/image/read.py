@@ -1,17 +1,29 @@
 """Read image files into pictures, with errors that say what is wrong in one line. Needs the extra "cli" (Pillow)."""
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cclnn._files import BinaryFile
-from cclnn.image import deep, png
-from cclnn.image.formats import READABLE, SUFFIXES, ImageFileError
-from cclnn.image.metadata import read_metadata
-from cclnn.image.picture import Picture, from_pil, to_pil, upright
+from cclnn.image import deep, jpeg, metadata, png, tiff
+from cclnn.image.formats import (
+    HEAD,
+    READABLE,
+    SUFFIXES,
+    ImageFileError,
+    ImageFileWarning,
+    Mode,
+    known_format,
+    unread_kind,
+)
+from cclnn.image.picture import Picture, Pixels, from_pil, to_pil, upright
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,7 +31,9 @@ if TYPE_CHECKING:
 TIFF_BITS, TIFF_SAMPLE_FORMAT, TIFF_PHOTOMETRIC, TIFF_EXTRA = 258, 339, 262, 338  # tag numbers
 
 
-def read_picture(source: str | os.PathLike[str] | BinaryFile, *, name: str | None = None) -> Picture:
+def read_picture(
+    source: str | os.PathLike[str] | BinaryFile, *, name: str | None = None, page: int | None = None
+) -> Picture:
     """The picture in a file, upright (EXIF orientation applied), with its bit depth and its metadata.
 
     16-bit colour needs the extra "io16". An MPO file (photographs of some phones) gives its first picture.
@@ -27,6 +41,7 @@ def read_picture(source: str | os.PathLike[str] | BinaryFile, *, name: str | Non
     Args:
         source: a path, or an open binary file that can seek.
         name: how messages call the source.
+        page: which page of a TIFF with several pages, from 1.
 
     Raises:
         ImageFileError: the file is missing, empty, no image, not what its suffix says, truncated, too large to be
@@ -35,15 +50,18 @@ def read_picture(source: str | os.PathLike[str] | BinaryFile, *, name: str | Non
     """
     _pillow()  # without Pillow no other check matters
     if not isinstance(source, (str, os.PathLike)):
-        return _read(source, name or "the input", suffix="")
+        return _read(source, name or "the input", suffix="", page=page)
     path = Path(source)
     called = name or repr(str(path))
-    if not path.is_file():
-        reason = "it is a folder" if path.is_dir() else "there is no such file"
-        raise ImageFileError(f"cannot read {called}: {reason}.")
+    if not path.is_file() and not path.is_fifo():
+        if not path.exists():
+            raise ImageFileError(f"cannot read {called}: there is no such file.")
+        raise ImageFileError(f"cannot read {called}: it is {'a folder' if path.is_dir() else 'not a regular file'}.")
     try:
         with path.open("rb") as file:
-            return _read(file, called, suffix=path.suffix.lower())
+            if path.is_fifo():  # cannot seek
+                return _read(io.BytesIO(file.read()), called, suffix="", page=page)
+            return _read(file, called, suffix=path.suffix.lower(), page=page)
     except OSError as error:
         raise ImageFileError(f"cannot read {called}: {error.strerror or error}.") from error
 
@@ -61,43 +79,96 @@ def read_image(path: str | os.PathLike[str]) -> "Image":
         image = to_pil(picture)
     except ValueError as error:
         raise ImageFileError(f"cannot use {str(path)!r}: {error}") from error
-    metadata = picture.metadata
-    kept = {"icc_profile": metadata.icc, "exif": metadata.exif, "dpi": metadata.dpi}
+    known = picture.metadata
+    kept = {"icc_profile": known.icc, "exif": known.exif, "dpi": known.dpi}
     image.info.update({key: value for key, value in kept.items() if value is not None})
     return image
 
 
-def _read(file: BinaryFile, name: str, *, suffix: str) -> Picture:
-    if not file.read(1):
-        raise ImageFileError(f"cannot read {name}: it is empty.")
+def _read(file: BinaryFile, name: str, *, suffix: str, page: int | None) -> Picture:
+    start = file.read(HEAD)
     file.seek(0)
-    with _errors_in_one_line(name), _open(file) as image:
-        if suffix in SUFFIXES and suffix not in READABLE[image.format]:
-            usual = READABLE[image.format][0]
-            raise ImageFileError(
-                f"cannot read {name}: its name ends in {suffix}, but it is {image.format}. Rename it to {usual}."
-            )
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":
-            kind = f"it has {frames} pages" if image.format == "TIFF" else f"it is animated ({frames} frames)"
-            raise ImageFileError(f"cannot read {name}: {kind}; a file must hold one picture.")
-        if _is_deep_colour(image, file, name):
-            metadata, orientation = read_metadata(image, file)
-            pixels, mode = deep.read_deep(file)
-            return Picture(upright(pixels, orientation), mode, metadata)
-        image.load()  # Pillow turns TIFFs upright itself, here
-        picture = _from_pil(image, name)
-        metadata, orientation = read_metadata(image, file)
-        return Picture(upright(picture.pixels, orientation), picture.mode, metadata)
+    if not start:
+        raise ImageFileError(f"cannot read {name}: it is empty.")
+    if kind := unread_kind(start):
+        raise ImageFileError(f"cannot read {name}: it is {kind}, which is not supported: convert it to PNG.")
+    found: metadata.Found | None = None
+    parts: jpeg.Parts | None = None
+    told: list[str] = []
+    with _errors_in_one_line(name):
+        if start.startswith(jpeg.SOI):
+            parts = jpeg.read_parts(file.read())
+            found, file = metadata.of_jpeg(parts), io.BytesIO(parts.bare)
+        elif start.startswith(png.SIGNATURE):
+            chunks = png.read_parts(file.read())
+            found, file = metadata.of_png(chunks), io.BytesIO(chunks.bare)
+        with _open(file, name) as image:
+            if suffix in SUFFIXES and suffix not in READABLE[image.format]:
+                told.append(f"{name}: its name ends in {suffix}, but it is {image.format}, and is read as that.")
+            _select(image, page, name)
+            if image.format == "TIFF":
+                found = metadata.of_tiff(image, file, image.tell())
+            elif found is None:
+                found = metadata.of_others(image, file)
+            pixels, mode = _pixels(image, file, name, parts)
+            if image.mode == "LAB":
+                found.icc = None  # which is for Lab; the pixels are sRGB now
+    for text in told:
+        warnings.warn(text, ImageFileWarning, stacklevel=3)
+    settled, orientation = found.settle(name)
+    turned = upright(pixels, orientation)
+    return Picture(turned, mode, replace(settled, size=(turned.shape[1], turned.shape[0])))
 
 
-def _from_pil(image: Any, name: str) -> Picture:
+def _select(image: Any, page: int | None, name: str) -> None:
+    """Go to the page that is asked for; without one there must be one picture."""
+    frames = getattr(image, "n_frames", 1)
+    if page is not None and image.format == "TIFF":
+        if page > frames:
+            raise ImageFileError(f"cannot read {name}: it has {frames} pages, page {page} is asked for.")
+        image.seek(page - 1)
+    elif frames > 1 and image.format == "TIFF":
+        raise ImageFileError(f"cannot read {name}: it has {frames} pages: choose one with --page.")
+    elif frames > 1:
+        raise ImageFileError(f"cannot read {name}: it is animated ({frames} frames); a file must hold one picture.")
+
+
+def _pixels(image: Any, file: BinaryFile, name: str, whole: jpeg.Parts | None) -> tuple[Pixels, Mode]:
+    """The pixels as the file stores them, not turned; `whole` is a JPEG that is to be checked for missing parts."""
+    if _is_deep_colour(image, file, name):
+        return deep.read_deep(file, image.tell() if image.format == "TIFF" else 0)
+    if image.format == "TIFF":
+        image.load_end = lambda: None  # Pillow would parse all EXIF tags there, and turn the picture
+    image.load()
+    if whole is not None and _is_cut(image, whole):
+        raise ImageFileError(f"cannot read {name}: the file is damaged (a part of the picture is missing).")
+    picture = _from_pil(image.copy() if image.format == "TIFF" else image, image.format, name)
+    return picture.pixels, picture.mode
+
+
+def _is_cut(image: Any, parts: jpeg.Parts) -> bool:
+    """Whether the scan of a JPEG ends early, which decodes to flat blocks: then it also takes in bits put behind it."""
+    if not parts.complete:
+        return False
+    corner = np.asarray(image.crop((max(image.width - 4, 0), max(image.height - 4, 0), image.width, image.height)))
+    if np.ptp(corner, axis=(0, 1)).any():
+        return False
+    with _pillow().open(io.BytesIO(jpeg.with_noise(parts)), formats=["JPEG"]) as other:
+        return bool(other.tobytes() != image.tobytes())
+
+
+def _from_pil(image: Any, format_name: str, name: str) -> Picture:
     try:
-        return from_pil(image.convert("I;16") if image.mode == "I" and image.format == "PNG" else image)
+        return from_pil(image.convert("I;16") if image.mode == "I" and format_name == "PNG" else image)
     except ValueError as error:
         raise ImageFileError(
             f"cannot use {name}: its pixels are of mode {image.mode}, whose white is unknown."
         ) from error
+
+
+def allow_megapixels(limit: int) -> None:
+    """Let this process read images of up to `limit` million pixels; larger ones stay refused as possible attacks."""
+    _pillow().MAX_IMAGE_PIXELS = limit * 1_000_000 // 2  # Pillow warns at this number and refuses twice of it
 
 
 def _pillow() -> Any:
@@ -109,9 +180,21 @@ def _pillow() -> Any:
     return Image
 
 
-def _open(file: BinaryFile) -> Any:
+def _open(file: BinaryFile, name: str) -> Any:
     module = _pillow()
-    return module.open(file, formats=[name for name in READABLE if name in module.OPEN])
+    from PIL import UnidentifiedImageError
+
+    try:
+        return module.open(file, formats=[name for name in READABLE if name in module.OPEN])
+    except UnidentifiedImageError:
+        file.seek(0)
+        kind = tiff.kind(file)
+        if kind is None:
+            file.seek(0)
+            if known_format(file.read(HEAD)):
+                raise ImageFileError(f"cannot read {name}: the file is damaged (its header cannot be read).") from None
+            raise
+        raise ImageFileError(f"cannot use {name}: TIFFs of its kind ({kind}) are not supported.") from None
 
 
 @contextmanager
@@ -128,14 +211,19 @@ def _errors_in_one_line(name: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except ImageFileError:
+    except (ImageFileError, ImportError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise ImageFileError(f"cannot read {name}: it is not an image in a known format.") from error
     except module.DecompressionBombError as error:
-        raise ImageFileError(f"cannot read {name}: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError) as error:
-        # Pillow raises each of these for some kind of broken file
+        limit = 2 * module.MAX_IMAGE_PIXELS / 1e6
+        raise ImageFileError(
+            f"cannot read {name}: it has more than {limit:.0f} megapixels, which may be an attack; --max-megapixels "
+            "raises the limit."
+        ) from error
+    except Exception as error:  # Pillow raises almost anything for some kind of broken file; a batch must go on
+        if "not supported" in str(error):
+            raise ImageFileError(f"cannot use {name}: {_one_line(error)}.") from error
         raise ImageFileError(f"cannot read {name}: the file is damaged ({_one_line(error)}).") from error
 
 

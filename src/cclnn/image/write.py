@@ -2,16 +2,18 @@
 
 import io
 import os
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cclnn._files import write_atomically
-from cclnn.image import deep
+from cclnn.image import deep, jpeg, png
 from cclnn.image.formats import FORMATS, Format, FormatName, ImageFileError, format_of
-from cclnn.image.metadata import cmyk_to_srgb, exif_for, png_chunks, srgb_profile
+from cclnn.image.metadata import png_chunks, prepared, tell, tiff_tags
 from cclnn.image.picture import Metadata, Picture, from_pil, to_pil
-from cclnn.image.tiff import add_exif
+from cclnn.image.profiles import cmyk_to_srgb, srgb_profile, with_fitting_colour
+from cclnn.image.tiff import add_tags
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +33,8 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> None:
         raise ImageFileError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}.")
     if path.is_dir():
         raise ImageFileError(f"cannot write {str(path)!r}: it is a folder.")
+    if path.exists() and not path.is_file():
+        raise ImageFileError(f"cannot write {str(path)!r}: it is not a regular file.")
     if path.exists() and not overwrite:
         raise ImageFileError(f"{str(path)!r} exists already; --overwrite replaces it.")
     if not os.access(path.parent, os.W_OK):
@@ -64,16 +68,20 @@ def check_fits(picture: Picture, format: FormatName, *, scale: int = 1) -> None:
 
 
 def convert(picture: Picture, format: FormatName) -> Picture:  # noqa: A002  # the field's word
-    """The picture in a mode that `format` holds: CMYK as sRGB where the format has no CMYK, all else unchanged.
+    """The picture in a mode that `format` holds, with a colour profile that fits its pixels there.
 
-    CMYK becomes sRGB by its profile, and without one by 255 (1 - ink)(1 - black).
+    CMYK becomes sRGB where the format has no CMYK: by its profile, and without one by 255 (1 - ink)(1 - black). Grey
+    with a grey profile becomes sRGB in WebP and AVIF, whose readers give RGB. Colour that a PNG or AVIF states without
+    a profile becomes one. A profile that does not fit the pixels is dropped, with a `MetadataWarning`.
 
     Raises:
         ImageFileError: the CMYK profile is damaged or describes other colours.
     """
     can = FORMATS[format]
     if picture.mode != "CMYK" or "CMYK" in can.modes:
-        return picture
+        fitting, lost = with_fitting_colour(picture, format)
+        tell(can.pillow, lost)
+        return fitting
     try:
         converted = from_pil(cmyk_to_srgb(to_pil(picture), picture.metadata.icc))
     except ValueError as error:
@@ -88,6 +96,7 @@ def write_picture(
     *,
     format: FormatName | None = None,  # noqa: A002  # the field's word
     quality: int | None = None,
+    lossless: bool = False,
 ) -> None:
     """Write a picture with its metadata. If that fails, what was at `path` before is untouched.
 
@@ -96,13 +105,14 @@ def write_picture(
         path: the file; an existing one is replaced.
         format: "png", "jpeg", "webp", "tiff" or "avif"; by default what the suffix says.
         quality: 1 to 100, for JPEG (default 95), WebP (90) and AVIF (80); the other formats are lossless.
+        lossless: write WebP without loss.
 
     Raises:
         ImageFileError: the format cannot hold the picture, or the disk cannot hold the file.
     """
     name = format or format_of(path)
     check_fits(picture, name)
-    save(convert(picture, name), path, name, quality)
+    save(convert(picture, name), path, name, quality, lossless=lossless)
 
 
 def save(
@@ -110,6 +120,8 @@ def save(
     path: str | os.PathLike[str],
     format: FormatName,  # noqa: A002  # the field's word
     quality: int | None = None,
+    *,
+    lossless: bool = False,
 ) -> None:
     """`write_picture` for a picture that was checked (`check_fits`) and converted (`convert`) before the work.
 
@@ -117,18 +129,18 @@ def save(
         ImageFileError: the disk cannot hold the file.
     """
     try:
-        write_atomically(Path(path), lambda temporary: _save(picture, temporary, FORMATS[format], quality))
+        write_atomically(Path(path), lambda temporary: _save(picture, temporary, format, quality, lossless))
     except OSError as error:
         raise ImageFileError(f"cannot write {str(path)!r}: {error.strerror or error}.") from error
 
 
-def encode(picture: Picture, format: FormatName, quality: int | None = None) -> bytes:  # noqa: A002
+def encode(picture: Picture, format: FormatName, quality: int | None = None, *, lossless: bool = False) -> bytes:  # noqa: A002
     """The bytes of the file that `save` would write."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture"
-        save(picture, path, format, quality)
+        save(picture, path, format, quality, lossless=lossless)
         return path.read_bytes()
 
 
@@ -138,39 +150,56 @@ def write_png(image: "Image", path: str | os.PathLike[str]) -> None:
     write_picture(replace(picture, metadata=Metadata(icc=image.info.get("icc_profile"))), path, format="png")
 
 
-def _save(picture: Picture, path: Path, can: Format, quality: int | None) -> None:
+def _save(picture: Picture, path: Path, format: FormatName, quality: int | None, lossless: bool) -> None:  # noqa: A002
+    can = FORMATS[format]
+    metadata, lost = prepared(picture.metadata, format, picture.width, picture.height)
+    picture = replace(picture, metadata=metadata)
     if picture.bits == 16 and picture.mode != "L":
         deep.write_deep(picture, path, can.pillow)
-        return
-    from PIL import PngImagePlugin
+    elif format == "png":
+        _save_png(picture, path)
+    else:
+        _save_others(picture, path, can, quality, lossless)
+    tell(can.pillow, lost)
 
-    metadata, image = picture.metadata, to_pil(picture)
-    options: dict[str, Any] = {}
-    if can.pillow == "PNG":
-        chunks = PngImagePlugin.PngInfo()
-        kept = (b"iCCP", b"pHYs", b"eXIf")
-        for name, content in png_chunks(metadata, picture.width, picture.height):
-            if name not in kept:
-                chunks.add(name, content)
-        options["pnginfo"] = chunks
-    elif can.pillow == "TIFF":
+
+def _save_png(picture: Picture, path: Path) -> None:
+    bare = path.with_name(path.name + ".pixels")
+    try:
+        with bare.open("xb"):
+            pass
+        with _Checked(io.FileIO(bare, "r+")) as file:
+            to_pil(picture).save(file, format="PNG")
+        png.rewrite(bare, path, png_chunks(picture.metadata))
+    finally:
+        bare.unlink(missing_ok=True)
+
+
+def _save_others(picture: Picture, path: Path, can: Format, quality: int | None, lossless: bool) -> None:
+    metadata = picture.metadata
+    options: dict[str, Any] = {"icc_profile": metadata.icc, "dpi": metadata.dpi}
+    if can.pillow == "TIFF":
         options["compression"] = "tiff_lzw" if picture.bits == 8 else "tiff_adobe_deflate"
         options["tiffinfo"] = {TIFF_XMP: metadata.xmp} if metadata.xmp else {}
     else:
         options["xmp"] = metadata.xmp
+        options["exif"] = jpeg.EXIF + metadata.exif if metadata.exif else None
     if can.quality is not None:
         options["quality"] = quality or can.quality
+    if can.pillow == "WEBP" and lossless:
+        options.update(lossless=True, exact=True)
     if can.pillow == "JPEG":
         options.update(subsampling=0, comment=metadata.comment)
-    options.update(icc_profile=metadata.icc, dpi=metadata.dpi)
-    tiff, without_dpi = can.pillow == "TIFF", can.pillow in ("WEBP", "AVIF")
-    exif = exif_for(metadata, picture.width, picture.height, with_dpi=without_dpi, endian="<" if tiff else None)
-    if not tiff:
-        options["exif"] = exif
+        options["extra"] = jpeg.iptc_segment(metadata.iptc) if metadata.iptc else None
     with _Checked(io.FileIO(path, "r+")) as file:
-        image.save(file, format=can.pillow, **{key: value for key, value in options.items() if value is not None})
-    if tiff and exif:
-        add_exif(path, exif)
+        given = {key: value for key, value in options.items() if value is not None}
+        to_pil(picture).save(file, format=can.pillow, **given)
+    if can.pillow == "TIFF":
+        add_tags(path, *tiff_tags(metadata))
+    if can.pillow == "JPEG" and metadata.aspect and not metadata.dpi:
+        with path.open("r+b") as file:
+            file.seek(jpeg.DENSITY)
+            file.write(struct.pack(">BHH", 0, *metadata.aspect))
 
 
 class _Checked(io.BufferedRandom):

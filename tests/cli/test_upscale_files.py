@@ -1,0 +1,281 @@
+"""Situations of `cclnn upscale` without a file of their own: names, folders, streams, other runs, broken tags."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from image import zoo
+from PIL import Image
+
+import cclnn
+from cclnn.cli.commands import cli
+
+CASES = Path(__file__).parents[1] / "image" / "cases"
+CCLNN = Path(sys.executable).with_name("cclnn")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "small"
+    cclnn.EDSR(2, channels=8, n_resblocks=1).save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def run(model):
+    def call(*arguments, **options):
+        return CliRunner().invoke(cli, ["upscale", *map(str, arguments), "--model", str(model)], **options)
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path):
+    top = tmp_path / "photos"
+    top.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(zoo.pixels(3)).save(top / name)
+    return top
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_bad_tag_costs_neither_the_picture_nor_the_batch(tmp_path, run):
+    bad = ("exif_loop.jpg", "exif_bias_minus2_0.jpg", "exif_make_rational.jpg", "exif_dpi_huge.jpg", "exif_empty.jpg")
+    (tmp_path / "in").mkdir()
+    for name in bad:
+        shutil.copy(CASES / "exif" / name, tmp_path / "in" / name)
+    shutil.copy(CASES / "damage" / "jpeg_half.jpg", tmp_path / "in" / "aaa.jpg")
+    done = run(tmp_path / "in", "-o", tmp_path / "out", "--json")
+    assert done.exit_code == 1
+    rows = {Path(row["source"]).name: row for row in map(json.loads, done.stdout.splitlines())}
+    assert {name: row["status"] for name, row in rows.items()} == {"aaa.jpg": "failed", **dict.fromkeys(bad, "done")}
+    (warning,) = rows["exif_loop.jpg"]["warnings"]
+    assert "exif_loop.jpg': not carried over: EXIF directory EXIF." in warning
+    assert f"warning: {warning}" in done.stderr
+
+
+def test_an_error_that_nobody_expected_fails_one_image_only(folder, run, monkeypatch):
+    import cclnn.image.read
+
+    real = cclnn.image.read.read_picture
+
+    def read(source, **options):
+        if Path(source).name == "a.png":
+            raise RecursionError("too deep")
+        return real(source, **options)
+
+    monkeypatch.setattr(cclnn.image.read, "read_picture", read)
+    done = run(folder)
+    assert done.exit_code == 1
+    assert "1 done, 0 skipped (done before), 1 failed" in done.stdout
+    assert done.stderr == f"failed: {folder / 'a.png'}: too deep\n"
+
+
+@pytest.mark.parametrize("given", [".", "..", "../photos"])
+def test_the_folder_one_is_in(folder, run, monkeypatch, given):
+    inside = folder / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside if given == ".." else folder)
+    done = run(given)
+    assert done.exit_code == 0, done.output
+    assert names(folder.parent) == ["photos/a.png", "photos/b.png", "photos_x2/a.png", "photos_x2/b.png"]
+
+
+def test_an_empty_name_is_a_mistake(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    for arguments in ([""], ["a.png", "-o", ""]):
+        done = run(*arguments)
+        assert done.exit_code == 2
+        assert "the name is empty." in done.output
+    assert names(folder) == ["a.png", "b.png"]
+
+
+def test_results_are_not_upscaled_again(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    for _ in range(3):
+        done = run(*sorted(folder.glob("*.png")))
+        assert done.exit_code == 0, done.output
+    assert names(folder) == ["a.png", "a_x2.png", "b.png", "b_x2.png"]
+    assert f"left out: {folder / 'a_x2.png'}: it is the result of {str(folder / 'a.png')!r}" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a.avifs"])
+def test_the_same_format_keeps_the_suffix(tmp_path, run, name):
+    kind = "AVIF" if name.endswith("avifs") else "JPEG"
+    Image.fromarray(zoo.pixels(3)).save(tmp_path / name, format=kind)
+    assert run(tmp_path / name, "--format", "same").exit_code == 0
+    with Image.open(tmp_path / name.replace("a.", "a_x2.")) as result:
+        assert (result.format, result.size) == (kind, (54, 38))
+
+
+def test_the_content_decides_where_the_suffix_is_wrong(tmp_path, run):
+    Image.fromarray(zoo.pixels(3)).save(tmp_path / "a.png", format="JPEG")
+    done = run(tmp_path / "a.png", "--format", "same")
+    assert done.exit_code == 0
+    assert "its name ends in .png, but it is JPEG, and is read as that" in done.stderr
+    with Image.open(tmp_path / "a_x2.jpg") as result:
+        assert result.format == "JPEG"
+
+
+def test_lossless_webp_stays_lossless(tmp_path, run):
+    image = Image.fromarray(zoo.pixels(3))
+    image.save(tmp_path / "a.webp", lossless=True)
+    image.save(tmp_path / "b.webp", quality=80)
+    run(tmp_path / "a.webp", "-o", tmp_path / "a.png")
+    assert run(tmp_path / "b.webp", "-o", tmp_path / "c.webp", "--lossless").exit_code == 0
+    assert run(tmp_path / "a.webp", "--format", "same").exit_code == 0
+    assert b"VP8L" in (tmp_path / "c.webp").read_bytes()[:32]
+    assert run(tmp_path / "b.webp", "--format", "same").exit_code == 0
+    assert b"VP8L" in (tmp_path / "a_x2.webp").read_bytes()[:32]
+    assert b"VP8L" not in (tmp_path / "b_x2.webp").read_bytes()[:32]
+    with Image.open(tmp_path / "a_x2.webp") as lossless, Image.open(tmp_path / "a.png") as exact:
+        assert lossless.tobytes() == exact.tobytes()
+    done = run(tmp_path / "a.webp", "-o", tmp_path / "x.png", "--lossless")
+    assert done.exit_code == 2
+    assert "--lossless is for webp, the output is png." in done.output
+
+
+def test_kinds_that_are_not_read_are_named(folder, run):
+    (folder / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (folder / "d.jxl").write_bytes(b"\xff\x0a")
+    done = run(folder, "--json")
+    assert done.exit_code == 0
+    assert f"left out: {folder / 'c.HEIC'}: HEIC is not supported" in done.stderr
+    assert f"left out: {folder / 'd.jxl'}: JPEG XL is not supported" in done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["status"] for row in rows] == ["left out", "left out", "done", "done"]
+
+
+def test_a_symbolic_link_to_a_folder_is_not_followed(folder, tmp_path, run):
+    (tmp_path / "other").mkdir()
+    shutil.copy(folder / "a.png", tmp_path / "other" / "c.png")
+    (folder / "link").symlink_to(tmp_path / "other")
+    (folder / "loop").symlink_to(folder)
+    assert run(folder, "--recursive").exit_code == 0
+    assert names(tmp_path / "photos_x2") == ["a.png", "b.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_a_failure(folder, run, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    (folder / "locked").mkdir()
+    monkeypatch.setattr(os, "scandir", scandir)
+    done = run(folder, "--recursive")
+    assert done.exit_code == 1
+    assert "2 done" in done.stdout
+    assert f"failed: {folder / 'locked'}: cannot list the folder: Permission denied" in done.stderr
+
+
+def test_a_pipe_or_device_is_never_replaced(folder, tmp_path, run):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "null.png").symlink_to("/dev/null")
+    for name in ("pipe.png", "null.png"):
+        done = run(folder / "a.png", "-o", tmp_path / name, "--overwrite")
+        assert done.exit_code == 1
+        assert "it is not a regular file." in done.output
+    assert (tmp_path / "pipe.png").is_fifo()
+
+
+def test_a_pipe_is_read(folder, tmp_path, model):
+    command = f"'{CCLNN}' upscale <(cat '{folder / 'a.png'}') -o '{tmp_path / 'out.png'}' --model '{model}' --quiet"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    command = f"cat '{folder / 'a.png'}' | '{CCLNN}' upscale /dev/stdin -o '{tmp_path / 'in.png'}' --model '{model}'"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "in.png").read_bytes() == (tmp_path / "out.png").read_bytes()
+
+
+def test_two_runs_on_one_folder_both_succeed(folder, tmp_path, model):
+    for i in range(6):
+        shutil.copy(folder / "a.png", folder / f"{i}.png")
+    command = [CCLNN, "upscale", folder, "--model", model]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in runs:
+        _, errors = process.communicate(timeout=300)
+        assert (process.returncode, errors) == (0, "")
+    assert names(tmp_path / "photos_x2") == names(folder)
+
+
+def test_another_run_that_was_faster_is_no_failure(folder, run, monkeypatch):
+    import cclnn.image.read
+
+    real = cclnn.image.read.read_picture
+
+    def read(source, **options):
+        (folder.parent / "photos_x2").mkdir(exist_ok=True)
+        (folder.parent / "photos_x2" / Path(source).name).write_bytes(b"by another run")
+        return real(source, **options)
+
+    monkeypatch.setattr(cclnn.image.read, "read_picture", read)
+    done = run(folder)
+    assert done.exit_code == 0
+    assert "0 done, 2 skipped (done before), 0 failed" in done.stdout
+    assert (folder.parent / "photos_x2" / "a.png").read_bytes() == b"by another run"
+
+
+def test_long_names_into_a_folder_and_beside(tmp_path, run):
+    name = "画" * 80 + ".png"
+    Image.fromarray(zoo.pixels(3)).save(tmp_path / name)
+    (tmp_path / "out").mkdir()
+    assert run(tmp_path / name, "-o", tmp_path / "out").exit_code == 0
+    assert run(tmp_path / name).exit_code == 0
+    assert len(names(tmp_path)) == 3
+
+
+def test_a_hidden_file_that_looks_like_ours_survives(folder, run):
+    (folder / ".a_x2.png.parts-list").write_text("a user's")
+    assert run(folder / "a.png").exit_code == 0
+    assert (folder / ".a_x2.png.parts-list").read_text() == "a user's"
+
+
+def test_the_page_is_chosen(tmp_path, run):
+    case = CASES / "colour" / "thumbnail_page.tif"
+    assert run(case, "-o", tmp_path / "a.png").exit_code == 1
+    assert run(case, "-o", tmp_path / "a.png", "--page", 1).exit_code == 0
+
+
+def test_the_largest_size_is_raised_knowingly(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    Image.fromarray(zoo.pixels(3)).save(tmp_path / "a.png")
+    done = run(tmp_path / "a.png")
+    assert done.exit_code == 1
+    assert "--max-megapixels raises the limit." in done.output
+    assert run(tmp_path / "a.png", "--max-megapixels", 1).exit_code == 0
+
+
+def test_mps_where_there_is_none_is_one_line(folder, run):
+    done = run(folder / "a.png", "--device", "mps")
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: `device`='mps' cannot be used here")
+    assert done.output.count("\n") == 1
+
+
+def test_several_threads_write_at_once(tmp_path):
+    from cclnn.image import Picture, read_picture, write_picture
+
+    pictures = [Picture(zoo.pixels(3) + i, "RGB") for i in range(8)]
+    threads = [
+        threading.Thread(target=write_picture, args=(picture, tmp_path / f"{i}.png"))
+        for i, picture in enumerate(pictures)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i, picture in enumerate(pictures):
+        assert (read_picture(tmp_path / f"{i}.png").pixels == picture.pixels).all()
