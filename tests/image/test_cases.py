@@ -8,11 +8,14 @@ import re
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from image import zoo
 from PIL import Image, ImageCms
 
@@ -27,6 +30,7 @@ from cclnn.image import (
     read_picture,
     save,
     tiff,
+    write_picture,
     xmp,
 )
 from cclnn.image.exif_tree import read_tree
@@ -460,6 +464,16 @@ CHECKS = {
 }
 
 
+DAMAGED = [case for case in ALL if case.startswith(("exif/", "meta/")) and not re.search("big|max", case)]
+DAMAGED += [
+    "colour/geotiff.tif",
+    "colour/imagej.tif",
+    "colour/p3_cicp.png",
+    "colour/grey_greyicc.png",
+    "colour/p3_nclx.avif",
+]
+
+
 def test_every_case_is_used():
     assert set(REFUSED) <= set(ALL)
     assert set(CHECKS) <= set(ALL)
@@ -486,3 +500,22 @@ def test_a_large_profile_is_kept_whole_or_told(tmp_path, format_name):
         assert "a colour profile of more than 1 MB" in written.told
     else:
         assert written.result.metadata.icc == profile
+
+
+@pytest.mark.filterwarnings("ignore::cclnn.image.formats.ImageFileWarning")
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_metadata_never_escape_as_another_error(tmp_path, data):
+    """Bytes of EXIF, XMP, GeoTIFF, ... are changed; the file is refused in one line, or read and written."""
+    case = data.draw(st.sampled_from(DAMAGED))
+    content = bytearray((CASES / case).read_bytes())
+    longest = min(len(content), 1000) if case.endswith(("jpg", "png")) else len(content)
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, longest - 1))
+        content[at] = data.draw(st.sampled_from([0, 1, 8, 0x7F, 0xFF, content[at] ^ 1]))
+    with suppress(ImageFileError):
+        picture = read_picture(io.BytesIO(bytes(content)), name="x")
+        name = data.draw(st.sampled_from(FORMAT_NAMES))
+        write_picture(picture, tmp_path / "out", format=name)
+        with Image.open(tmp_path / "out") as image:
+            image.load()

@@ -135,6 +135,7 @@ def test_truncated_files_are_damaged(tmp_path, animal):
         refused("cannot read '.*': (the file is damaged|it is not an image in a known format)", path)
 
 
+@pytest.mark.filterwarnings("ignore:.*not carried over:cclnn.image.formats.MetadataWarning")
 @settings(max_examples=60)
 @given(data=st.data())
 def test_damaged_bytes_never_escape_as_another_error(data):

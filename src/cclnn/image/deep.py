@@ -1,5 +1,6 @@
 """16-bit colour and 16-bit grey with opacity, which Pillow reduces to 8 bits. Needs the extra "io16" (pyvips)."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def vips() -> Any:
         import pyvips
     except (ImportError, OSError) as error:
         raise ImportError(f"16-bit colour {NEEDED}") from error
+    logging.getLogger("pyvips").addHandler(logging.NullHandler())  # its errors are raised, too
     return pyvips
 
 
