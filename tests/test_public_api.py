@@ -54,7 +54,7 @@ MODULES = {
     "hub": {"model_card", "read_state_dict", "upload_folder"},
     "pretrained": {
         *("convert_official", "detect", "list_pretrained", "load", "publish", "published_facts", "to_official"),
-        *("ForeignModel", "load_foreign"),
+        *("ForeignModel", "interpolate", "load_foreign"),
     },
 }
 EXTRAS = ("PIL", "click", "tqdm", "jaxtyping", "beartype", "skimage", "scipy", "torchvision")

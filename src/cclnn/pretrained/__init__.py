@@ -4,11 +4,13 @@ from cclnn.pretrained.foreign import ForeignModel, load_foreign
 from cclnn.pretrained.loading import list_pretrained, load, published_facts
 from cclnn.pretrained.publishing import publish
 from cclnn.pretrained.released import convert_official, detect, to_official
+from cclnn.pretrained.strength import interpolate
 
 __all__ = [
     "ForeignModel",
     "convert_official",
     "detect",
+    "interpolate",
     "list_pretrained",
     "load",
     "load_foreign",

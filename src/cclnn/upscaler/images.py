@@ -3,8 +3,7 @@
 import copy
 import os
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from einops import reduce, repeat
@@ -17,7 +16,7 @@ from cclnn.image.transparency import REACH, bleed
 from cclnn.models import SRModel
 from cclnn.ops.resize import imresize
 from cclnn.precision import Precision
-from cclnn.pretrained import ForeignModel, list_pretrained, load, load_foreign
+from cclnn.pretrained import ForeignModel, load, load_foreign
 from cclnn.pretrained.foreign import Network, is_foreign
 from cclnn.upscaler.network import Edges, Execution, Progress, Tile, TiledNetwork
 from cclnn.upscaler.tiles import Span, mirrored
@@ -202,47 +201,3 @@ def _keep_extremes(opacity: Tensor, bicubic: Tensor, white: float) -> Tensor:
     half_a_step = 0.5 / (white if white > 1 else FINEST)
     opacity = torch.where(bicubic <= half_a_step, 0.0, opacity)
     return torch.where(bicubic >= 1 - half_a_step, 1.0, opacity)
-
-
-def upscale(
-    image: ImageT,
-    model: str | os.PathLike[str] | Network = "cclnn-t-x2",
-    *,
-    tile: Tile = "auto",
-    overlap: int = 16,
-    precision: Precision = "auto",
-    device: str = "auto",
-    ensemble: bool = False,
-    alpha: Alpha = "bicubic",
-    edges: Edges = "mirror",
-) -> ImageT:
-    """Upscale one image; for several, make one `Upscaler` and call it.
-
-    Args:
-        image: PIL image, HWC array or BCHW tensor; the result is of the same kind.
-        model: a published name, which is loaded once for several calls; a folder, a file, or a model.
-        tile: pixels per side, "auto" or "none".
-        overlap: pixels of context between a cut and the part of a tile that is used.
-        precision: "auto", "fp32", "bf16" or "fp16".
-        device: "auto", "cpu", "cuda", ...
-        ensemble: average over eight flips and transpositions.
-        alpha: opacity by "bicubic" or by the "model".
-        edges: "mirror" the image at its edges, or leave them to the "network"'s own padding.
-    """
-    settings: dict[str, Any] = {
-        "tile": tile,
-        "overlap": overlap,
-        "precision": precision,
-        "device": device,
-        "ensemble": ensemble,
-        "alpha": alpha,
-        "edges": edges,
-    }
-    if isinstance(model, str) and model in list_pretrained():
-        return _make_once(model, **settings)(image)
-    return Upscaler(model, **settings)(image)  # what is in a folder or a model may have changed since
-
-
-@lru_cache(maxsize=2)
-def _make_once(name: str, **settings: Any) -> Upscaler:
-    return Upscaler(name, **settings)
