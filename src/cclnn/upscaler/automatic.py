@@ -128,7 +128,7 @@ class Sizer:
         return reduced(image, self.target.size(height, width)) if self.target.is_given else image
 
     def _upscaler(self) -> Upscaler:
-        """Of the model that the caller named."""
+        """The upscaler with the model that the caller named."""
         if isinstance(self.model, str) and self.model in list_pretrained():
             return _keep(self.model, None, 1.0, **self.settings)
         if self._own is None:
