@@ -29,6 +29,14 @@ MODULES = {
     "layers": {
         *("PixelAttention", "ChannelAttention", "ChannelContrastiveAttention", "NonLocalSparseAttention"),
         *("ResBlock", "CCLNBlock", "Upsampler", "MeanShift", "ResidualChannelAttentionBlock", "ResidualGroup"),
+        *("AttentionMask", "ResidualAttention", "NonLocalBlock", "AttentionInAttentionBlock", "PixelAttentionConv"),
+        *("SelfCalibratedBlock", "NearestUpsampler", "WeightNormConv2d"),
+        *(
+            "DirectionalVarianceAttention",
+            "DirectionalVarianceBlock",
+            "DirectionalVarianceGroup",
+            "EfficientNonLocalContrastiveAttention",
+        ),
     },
     "losses": {
         *("channel_contrastive_loss", "channel_sparsity_loss", "ChannelContrastiveLoss", "ChannelSparsityLoss"),

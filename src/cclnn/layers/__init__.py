@@ -2,22 +2,45 @@
 
 from cclnn.layers.ccln_block import CCLNBlock
 from cclnn.layers.channel_attention import ChannelAttention, ChannelContrastiveAttention
+from cclnn.layers.directional_variance import (
+    DirectionalVarianceAttention,
+    DirectionalVarianceBlock,
+    DirectionalVarianceGroup,
+)
+from cclnn.layers.efficient_non_local_attention import EfficientNonLocalContrastiveAttention
 from cclnn.layers.mean_shift import MeanShift
+from cclnn.layers.nearest_upsampler import NearestUpsampler
+from cclnn.layers.non_local_block import NonLocalBlock
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
 from cclnn.layers.pixel_attention import PixelAttention
+from cclnn.layers.pixel_attention_conv import AttentionInAttentionBlock, PixelAttentionConv, SelfCalibratedBlock
 from cclnn.layers.residual import ResBlock
+from cclnn.layers.residual_attention import AttentionMask, ResidualAttention
 from cclnn.layers.residual_channel_attention import ResidualChannelAttentionBlock, ResidualGroup
 from cclnn.layers.upsampler import Upsampler
+from cclnn.layers.weight_norm_conv import WeightNormConv2d
 
 __all__ = [
+    "AttentionInAttentionBlock",
+    "AttentionMask",
     "CCLNBlock",
     "ChannelAttention",
     "ChannelContrastiveAttention",
+    "DirectionalVarianceAttention",
+    "DirectionalVarianceBlock",
+    "DirectionalVarianceGroup",
+    "EfficientNonLocalContrastiveAttention",
     "MeanShift",
+    "NearestUpsampler",
+    "NonLocalBlock",
     "NonLocalSparseAttention",
     "PixelAttention",
+    "PixelAttentionConv",
     "ResBlock",
+    "ResidualAttention",
     "ResidualChannelAttentionBlock",
     "ResidualGroup",
+    "SelfCalibratedBlock",
     "Upsampler",
+    "WeightNormConv2d",
 ]

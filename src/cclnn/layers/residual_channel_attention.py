@@ -74,18 +74,17 @@ class ResidualGroup(nn.Module):
         check_at_least("n_blocks", n_blocks, 1)
         self.channels = channels
         self.n_blocks = n_blocks
-        self.blocks = nn.ModuleList(
-            ResidualChannelAttentionBlock(channels, reduction=reduction, device=device, dtype=dtype)
-            for _ in range(n_blocks)
+        self.blocks = nn.Sequential(
+            *(
+                ResidualChannelAttentionBlock(channels, reduction=reduction, device=device, dtype=dtype)
+                for _ in range(n_blocks)
+            )
         )
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, device=device, dtype=dtype)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
-        deep = x
-        for block in self.blocks:
-            deep = block(deep)
-        branch: Tensor = self.conv(deep)
+        branch: Tensor = self.conv(self.blocks(x))
         return x + branch
 
     def extra_repr(self) -> str:
