@@ -8,7 +8,7 @@ from golden.reader import CASES, COMPOSED, HERE, LIMIT, SHARED, read
 
 GROUPS = re.compile(
     r"nlsa_|pa\d|resblock|calayer|ccln0|cclnn_|cclloss|edsr_x|nlsn_x|upsampler|meanshift|psnr_|ssim01"
-    r"|lam_|rcab"
+    r"|lam_|rcab|a2n_att|aab|diva_att|divanet_res|rnan_m|rnan_n|enlca"
     r"|edsr_wrapper|nlsnrepo_chop|rnanrepo_chop"
 )
 KNOWN = {name for names in CASES.values() for name in names}
@@ -33,7 +33,9 @@ def test_only_the_large_files_are_absent_from_this_folder():
         "ccln01.f64",
         "ccln02_grad.f32",
         "ccln02_grad.f64",
+        "divanet_resblock01",
         "edsr_wrapper_x2_even",
+        "enlca02.f64",
         "nlsa_fwd05_b2_ck144.f32",
         "nlsa_fwd05_b2_ck144.f64",
         "nlsa_fwd06_48x48.f32",
