@@ -1,12 +1,12 @@
-"""CCLNN: where its blocks stand, its loss, its ablations."""
+"""CCLNN and NLSN: where their attentions stand; CCLNN's loss and ablations."""
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from cclnn.layers import CCLNBlock, ResBlock
+from cclnn.layers import CCLNBlock, NonLocalSparseAttention, ResBlock
 from cclnn.losses import channel_contrastive_loss, channel_sparsity_loss
-from cclnn.models import CCLNN
+from cclnn.models import CCLNN, NLSN
 
 
 def tiny(scale=2, **arguments):
@@ -17,16 +17,18 @@ def blocks_of(model):
     return [module for module in model.modules() if isinstance(module, CCLNBlock)]
 
 
+@pytest.mark.parametrize(("network", "block"), [(CCLNN, CCLNBlock), (NLSN, NonLocalSparseAttention)])
 @pytest.mark.parametrize(
     ("n_resblocks", "places"), [(32, [0, 9, 18, 27, 36]), (16, [0, 9, 18]), (8, [0, 9]), (9, [0, 9]), (7, [0])]
 )
-def test_blocks_stand_before_the_first_and_after_every_eighth_residual_block(n_resblocks, places):
-    with torch.device("meta"):
-        body = CCLNN(n_resblocks=n_resblocks, channels=16).body
-    assert [i for i, block in enumerate(body) if isinstance(block, CCLNBlock)] == places
-    assert sum(isinstance(block, ResBlock) for block in body) == n_resblocks
+def test_attentions_stand_before_the_first_and_after_every_eighth_residual_block(network, block, n_resblocks, places):
+    body = network(n_resblocks=n_resblocks, channels=16, device="meta").body
+    assert [i for i, part in enumerate(body) if isinstance(part, block)] == places
+    assert sum(isinstance(part, ResBlock) for part in body) == n_resblocks
     assert isinstance(body[-1], torch.nn.Conv2d)
     assert len(body) == n_resblocks + len(places) + 1
+    attentions = [module for module in body.modules() if isinstance(module, NonLocalSparseAttention)]
+    assert [attention.seed for attention in attentions] == list(range(len(places)))
 
 
 @pytest.mark.parametrize(("scale", "ratio"), [(2, 0.15), (3, 0.15), (4, 0.10), (8, 0.10)])
@@ -114,15 +116,6 @@ def test_every_ablation_trains_every_parameter_it_has(branch, sparsity):
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
     assert (loss.item() == 0) == (sparsity == "none" or branch == "nonlocal")
     assert type(model)(**model.config).state_dict().keys() == model.state_dict().keys()
-
-
-def test_backends_give_the_same_image_and_are_not_part_of_the_config():
-    model, reference = tiny(backend="chunked"), tiny(backend="reference")
-    reference.load_state_dict(model.state_dict())
-    x = torch.rand(1, 3, 23, 29)
-    assert_close(model(x), reference(x), rtol=0, atol=1e-5)
-    assert model.config == reference.config
-    assert "backend" not in model.config
 
 
 def test_messages(rejects):

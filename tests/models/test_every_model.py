@@ -1,6 +1,7 @@
 """What holds for every model of the table: sizes, gradients, configuration, files."""
 
 import json
+from inspect import signature
 
 import pytest
 import torch
@@ -76,6 +77,16 @@ def test_saved_and_loaded_model_is_identical(name, tmp_path):
     x = torch.rand(2, 3, 11, 17)
     with torch.no_grad():
         assert torch.equal(loaded(x), model(x))
+
+
+@pytest.mark.parametrize("name", [name for name, v in models().items() if "backend" in signature(v.kind).parameters])
+def test_backends_give_the_same_image_and_are_not_part_of_the_config(name):
+    model, reference = (small(name, backend=backend).eval() for backend in ("chunked", "reference"))
+    reference.load_state_dict(model.state_dict())
+    x = torch.rand(1, 3, 23, 29)
+    assert_close(model(x), reference(x), rtol=0, atol=1e-5)
+    assert model.config == reference.config
+    assert "backend" not in model.config
 
 
 @every_model

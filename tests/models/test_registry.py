@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from cclnn._arguments import NOT_STORED, defaults_of
+from cclnn._arguments import defaults_of
 from cclnn.evaluation.complexity import count_parameters
 from cclnn.models import CCLNN, EDSR, NLSN, create_model, list_models
 from cclnn.models.registry import ARCHITECTURES
@@ -127,26 +127,3 @@ def test_constructor_messages(kind, rejects):
     for white in (0.0, -1.0, float("nan")):
         with rejects(f"`rgb_range` must be positive, got {white}"):
             kind(2, channels=16, n_resblocks=1, rgb_range=white)
-
-
-@pytest.mark.parametrize("kind", [CCLNN, EDSR, NLSN])
-def test_config_holds_every_argument_but_those_of_the_machine(kind):
-    """With values that are not the defaults, so that none is made up."""
-    values = {
-        "scale": 4,
-        "channels": 24,
-        "n_resblocks": 3,
-        "res_scale": 0.7,
-        "reduction": 8,
-        "ratio": 0.3,
-        "margin": 0.25,
-        "match_reduction": 3,
-        "n_hashes": 5,
-        "chunk_size": 11,
-        "branch": "local",
-        "sparsity": "l1",
-        "rgb_range": 255.0,
-        "seed": 6,
-    }
-    expected = {name: values[name] for name in inspect.signature(kind).parameters if name not in NOT_STORED}
-    assert kind(**expected).config == expected
