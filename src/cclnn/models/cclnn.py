@@ -109,7 +109,7 @@ CCLNN.architecture = Architecture(
     title="CCLNN",
     paper="Liu, Chu, Wei 2024, A Channel Contrastive Attention-based Local-Nonlocal Mutual block on Super-Resolution",
     year=2024,
-    url="https://doi.org/10.1587/transinf.2023EDL8092",
+    url="https://doi.org/10.1587/transinf.2024EDP7009",
     summary=(
         "NLSN's layout with CCLN blocks in place of its attentions. New in it: a local branch (channel attention and a "
         "residual block) beside a non-local one (pixel attention and sparse attention), and a contrastive loss that "
@@ -128,7 +128,7 @@ CCLNN.architecture = Architecture(
     receptive_radius="global",
     released=Released(  # no code was released: NLSN's layout, with a block's parts named pa, nlsa, cca and res
         source="none: NLSN's layout, with a block's parts named pa, nlsa, cca and res",
-        license="unknown",
+        license="no code released",
         signature="body.0.pa.conv.weight",
         renames=(
             *TRUNK,

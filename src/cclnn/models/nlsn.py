@@ -86,8 +86,7 @@ NLSN.architecture = Architecture(
     title="NLSN",
     paper="Mei et al. 2021, Image Super-Resolution with Non-Local Sparse Attention",
     year=2021,
-    url="https://openaccess.thecvf.com/content/CVPR2021/html/"
-    "Mei_Image_Super-Resolution_With_Non-Local_Sparse_Attention_CVPR_2021_paper.html",
+    url="https://doi.org/10.1109/CVPR46437.2021.00352",
     summary=(
         "EDSR with five non-local sparse attentions. New in it: pixels are hashed by the direction of their features, "
         "sorted by bucket and cut into chunks, so that each attends to pixels like itself anywhere in the image at a "
@@ -98,7 +97,7 @@ NLSN.architecture = Architecture(
     receptive_radius="global",
     released=Released(
         source="https://github.com/HarukiYqM/Non-Local-Sparse-Attention",
-        license="unknown",
+        license="none stated",
         signature="body.0.conv_match.0.weight",
         renames=(
             *TRUNK,
