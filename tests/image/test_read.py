@@ -118,7 +118,7 @@ def test_refuses_what_is_not_a_readable_image(tmp_path, photo):
     with pytest.warns(ImageFileWarning, match=r"its name ends in \.bmp, but it is PNG, and is read as that"):
         assert np.array_equal(read_picture(tmp_path / "really.bmp").pixels, np.asarray(photo))
     photo.save(tmp_path / "animation.gif", save_all=True, append_images=[photo.rotate(90)])
-    refused(r"it is animated \(2 frames\); a file must hold one picture", tmp_path / "animation.gif")
+    refused(r"it is animated \(2 frames\), which its own kind of file alone holds", tmp_path / "animation.gif")
     photo.save(tmp_path / "pages.tif", save_all=True, append_images=[photo])
     refused("it has 2 pages: choose one with --page", tmp_path / "pages.tif")
     for name in ("animation.webp", "animation.png", "animation.avif"):

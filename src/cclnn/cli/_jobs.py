@@ -15,6 +15,7 @@ from cclnn.image.formats import (
     UNREAD,
     WRITABLE_SUFFIXES,
     FormatName,
+    animated_suffix,
     content_format,
 )
 
@@ -24,11 +25,12 @@ Asked: TypeAlias = FormatName | Literal["same"] | None
 
 @dataclass(frozen=True)
 class Job:
-    """One image: its source and target (paths, or `STREAM`), and the format of the target."""
+    """One image: its source and target (paths, or `STREAM`), the target's format, whether it is an animation."""
 
     source: Path
     target: Path
     format: FormatName
+    animated: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: 
         elif into_folder and output is not None:
             jobs.append(_job(source, output / source.name, asked))
         elif output is not None:
-            jobs.append(Job(source, output, _format_of(output, asked, source)))
+            animated = output.suffix.lower() == animated_suffix(source)
+            jobs.append(Job(source, output, "png" if animated else _format_of(output, asked, source), animated))
         else:
             job = _job(source, source.with_name(f"{source.stem}_x{scale}{source.suffix}"), asked)
             jobs.append(job)
@@ -137,6 +140,9 @@ def _images(folder: Path, without: Path, whole: Plan, *, recursive: bool) -> lis
 
 def _job(source: Path, target: Path, asked: Asked) -> Job:
     """The job, with the suffix of its format on the target."""
+    suffix = animated_suffix(source)
+    if suffix and asked in (None, "same", suffix[1:]):
+        return Job(source, target.with_suffix(suffix), "png", animated=True)
     chosen = _by_source(source, asked)
     fitting = target.suffix.lower() in FORMATS[chosen].suffixes
     return Job(source, target if fitting else target.with_suffix(FORMATS[chosen].suffixes[0]), chosen)

@@ -104,9 +104,9 @@ def upscale(
 ) -> None:
     """Upscale images: files, folders, or - for the standard input.
 
-    Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF. Keeps bit depth, transparency, grey, colour profile, EXIF and
-    resolution. The results of a folder have the same names in the output folder. Several images whose results exist
-    are skipped, so the same command resumes an interrupted run.
+    Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF; animations become animations of the same kind. Keeps bit depth,
+    transparency, grey, colour profile, EXIF and resolution. The results of a folder have the same names in the output
+    folder. Several images whose results exist are skipped, so the same command resumes an interrupted run.
 
     \b
     Examples:
@@ -145,7 +145,7 @@ def upscale(
         if scale and factor != int(scale):
             raise click.UsageError(f"--model {name} is for --scale {factor}, not {scale}.")
         todo = plan(inputs, output, asked=file_format, scale=factor, recursive=recursive)
-        formats = {job.format for job in todo.jobs}
+        formats: set[FormatName] = {"webp" if job.target.suffix == ".webp" else job.format for job in todo.jobs}
         _check_quality(quality, formats)
         if lossless and formats and "webp" not in formats:
             raise click.UsageError(f"--lossless is for webp, the output is {' and '.join(sorted(formats))}.")
@@ -225,17 +225,13 @@ class _Worker:
 
     def run(self, job: Job, place: str, *, make_folders: bool) -> _Result:
         """Read, upscale, write."""
-        from cclnn.image.write import check_fits, check_target, convert
+        from cclnn.image.write import check_fits, convert
 
         started = time.perf_counter()
+        if job.animated:
+            return self._run_animation(job, place, started, make_folders=make_folders)
         picture = _read(job.source, self.page)
-        if job.target != STREAM:
-            if make_folders:
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-                if job.target.is_file() and not self.overwrite:
-                    raise FileExistsError
-            check_target(job.target, overwrite=self.overwrite)
-            remove_leftovers(job.target)
+        self._prepare_target(job, make_folders=make_folders)
         check_fits(picture, job.format, scale=self.scale)  # before torch is loaded, as far as the scale is known
         picture = convert(picture, job.format)
         with self._bar(place + job.source.name) as progress:
@@ -244,6 +240,31 @@ class _Worker:
         size = _write(result, job, self.quality, lossless=lossless)
         seconds = time.perf_counter() - started
         return _Result((picture.width, picture.height), (result.width, result.height), size, seconds)
+
+    def _run_animation(self, job: Job, place: str, started: float, *, make_folders: bool) -> _Result:
+        """The same for an animation, frame by frame."""
+        from cclnn.image.animation import read_animation, write_animation
+
+        animation = read_animation(job.source)
+        self._prepare_target(job, make_folders=make_folders)
+        with self._bar(place + job.source.name) as progress:
+            result = animation.map(lambda frame: self.upscaler(frame, progress=progress))
+        write_animation(result, job.target, quality=self.quality)
+        sizes = [(one.frames[0].width, one.frames[0].height) for one in (animation, result)]
+        return _Result(sizes[0], sizes[1], job.target.stat().st_size, time.perf_counter() - started)
+
+    def _prepare_target(self, job: Job, *, make_folders: bool) -> None:
+        """Check that the target can be written, before the work."""
+        from cclnn.image.write import check_target
+
+        if job.target == STREAM:
+            return
+        if make_folders:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            if job.target.is_file() and not self.overwrite:
+                raise FileExistsError
+        check_target(job.target, overwrite=self.overwrite)
+        remove_leftovers(job.target)
 
     @contextmanager
     def _bar(self, title: str) -> Iterator[Callable[[int, int], None]]:

@@ -9,8 +9,8 @@ import numpy as np
 from cclnn._files import BinaryFile
 from cclnn.image import png
 from cclnn.image.formats import CHANNELS, UNCONVERTED, Mode
-from cclnn.image.metadata import png_chunks, tiff_tags
 from cclnn.image.picture import Picture, Pixels
+from cclnn.image.prepare import png_chunks, tiff_tags
 from cclnn.image.tiff import add_tags
 
 NEEDED = 'needs pyvips: pip install "cclnn[io16]"'

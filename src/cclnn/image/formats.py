@@ -82,6 +82,7 @@ WRITTEN: tuple[tuple[int, bytes, FormatName], ...] = (  # the same for formats t
     (0, b"MM\0+", "tiff"),
     (4, b"ftypavi", "avif"),
 )
+GIF_FRAME = b"\x21\xf9\x04"  # begins the control of a frame
 HEAD = 16  # bytes that tell the kind of a file
 SUFFIXES = frozenset(suffix for suffixes in READABLE.values() for suffix in suffixes)
 WRITABLE_SUFFIXES = ", ".join(sorted(BY_SUFFIX))  # for messages
@@ -132,3 +133,19 @@ def content_format(path: Path) -> FormatName | None:
             return known_format(file.read(HEAD))
     except OSError:
         return None
+
+
+def animated_suffix(path: Path) -> str | None:
+    """The suffix of the kind of animation in a file (".gif", ".png" or ".webp"), None where there is none."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            head = file.read(2**16)
+            if head.startswith(b"GIF8"):
+                return ".gif" if (head + file.read()).count(GIF_FRAME) > 1 else None
+    except OSError:
+        return None
+    if head.startswith(b"\x89PNG"):
+        return ".png" if b"acTL" in head.partition(b"IDAT")[0] else None
+    return ".webp" if head[8:16] == b"WEBPVP8X" and len(head) > 20 and head[20] & 2 else None

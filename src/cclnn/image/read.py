@@ -13,6 +13,7 @@ import numpy as np
 
 from cclnn._files import BinaryFile
 from cclnn.image import deep, jpeg, metadata, png, tiff
+from cclnn.image.depth import is_deep_colour
 from cclnn.image.formats import (
     HEAD,
     READABLE,
@@ -27,8 +28,6 @@ from cclnn.image.picture import Picture, Pixels, from_pil, to_pil, upright
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-TIFF_BITS, TIFF_SAMPLE_FORMAT, TIFF_PHOTOMETRIC, TIFF_EXTRA = 258, 339, 262, 338  # tag numbers
 
 
 def read_picture(
@@ -95,14 +94,14 @@ def _read(file: BinaryFile, name: str, *, suffix: str, page: int | None) -> Pict
     found: metadata.Found | None = None
     parts: jpeg.Parts | None = None
     told: list[str] = []
-    with _errors_in_one_line(name):
+    with errors_in_one_line(name):
         if start.startswith(jpeg.SOI):
             parts = jpeg.read_parts(file.read())
             found, file = metadata.of_jpeg(parts), io.BytesIO(parts.bare)
         elif start.startswith(png.SIGNATURE):
             chunks = png.read_parts(file.read())
             found, file = metadata.of_png(chunks), io.BytesIO(chunks.bare)
-        with _open(file, name) as image:
+        with open_with_pillow(file, name) as image:
             if suffix in SUFFIXES and suffix not in READABLE[image.format]:
                 told.append(f"{name}: its name ends in {suffix}, but it is {image.format}, and is read as that.")
             _select(image, page, name)
@@ -130,12 +129,14 @@ def _select(image: Any, page: int | None, name: str) -> None:
     elif frames > 1 and image.format == "TIFF":
         raise ImageFileError(f"cannot read {name}: it has {frames} pages: choose one with --page.")
     elif frames > 1:
-        raise ImageFileError(f"cannot read {name}: it is animated ({frames} frames); a file must hold one picture.")
+        raise ImageFileError(
+            f"cannot read {name}: it is animated ({frames} frames), which its own kind of file alone holds."
+        )
 
 
 def _pixels(image: Any, file: BinaryFile, name: str, whole: jpeg.Parts | None) -> tuple[Pixels, Mode]:
     """The pixels as the file stores them, not turned; `whole` is a JPEG that is to be checked for missing parts."""
-    if _is_deep_colour(image, file, name):
+    if is_deep_colour(image, file, name):
         return deep.read_deep(file, image.tell() if image.format == "TIFF" else 0)
     if image.format == "TIFF":
         image.load_end = lambda: None  # Pillow would parse all EXIF tags there, and turn the picture
@@ -180,7 +181,8 @@ def _pillow() -> Any:
     return Image
 
 
-def _open(file: BinaryFile, name: str) -> Any:
+def open_with_pillow(file: BinaryFile, name: str) -> Any:
+    """Pillow's image of a file; ImageFileError for a kind that is known and not supported."""
     module = _pillow()
     from PIL import UnidentifiedImageError
 
@@ -198,7 +200,7 @@ def _open(file: BinaryFile, name: str) -> Any:
 
 
 @contextmanager
-def _errors_in_one_line(name: str) -> Iterator[None]:
+def errors_in_one_line(name: str) -> Iterator[None]:
     """Turn what Pillow and pyvips raise for bad files into an ImageFileError.
 
     Their warnings are not shown. They are of two kinds: of damage, which is an error where it touches pixels, and of
@@ -225,37 +227,6 @@ def _errors_in_one_line(name: str) -> Iterator[None]:
         if "not supported" in str(error):
             raise ImageFileError(f"cannot use {name}: {_one_line(error)}.") from error
         raise ImageFileError(f"cannot read {name}: the file is damaged ({_one_line(error)}).") from error
-
-
-def _is_deep_colour(image: Any, file: BinaryFile, name: str) -> bool:
-    """Whether the file has 16 bits per channel, in more than the one channel of grey that Pillow keeps exactly."""
-    if image.format == "PNG":
-        depth, colour = png.read_header(file)
-        return depth == 16 and (colour != png.GREY or "transparency" in image.info)
-    if image.format == "TIFF":
-        tags = image.tag_v2
-        bits, numbers = tags.get(TIFF_BITS, (1,)), tags.get(TIFF_SAMPLE_FORMAT, (1,))
-        if not set(bits) <= {1, 2, 4, 8, 16} or set(numbers) != {1}:
-            kind = {2: "signed integers", 3: "floating-point numbers"}.get(max(numbers), "integers")
-            raise ImageFileError(f"cannot use {name}: it holds {max(bits)}-bit {kind}; 8 and 16 bits are supported.")
-        if max(bits) < 16:
-            return False
-        if 1 in tags.get(TIFF_EXTRA, ()) or tags.get(TIFF_PHOTOMETRIC) not in (0, 1, 2):
-            raise ImageFileError(f"cannot use {name}: 16-bit TIFFs are read as grey or RGB, opacity not multiplied in.")
-        return len(bits) > 1 or tags.get(TIFF_PHOTOMETRIC) == 0
-    if image.format == "AVIF" and _avif_bits(file) > 8:
-        raise ImageFileError(
-            f"cannot use {name}: it holds {_avif_bits(file)} bits per channel, which would be reduced to 8."
-        )
-    return False
-
-
-def _avif_bits(file: BinaryFile) -> int:
-    """Bits per channel by the codec's configuration box, av1C."""
-    file.seek(0)
-    head = file.read(2**16)
-    flags = head[head.find(b"av1C") + 6] if b"av1C" in head[:-7] else 0
-    return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
 
 
 def _one_line(error: Exception) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from cclnn._files import write_atomically
 from cclnn.image import deep, jpeg, png
 from cclnn.image.formats import FORMATS, Format, FormatName, ImageFileError, format_of
-from cclnn.image.metadata import png_chunks, prepared, tell, tiff_tags
+from cclnn.image.metadata import tell
 from cclnn.image.picture import Metadata, Picture, from_pil, to_pil
+from cclnn.image.prepare import png_chunks, prepared, tiff_tags
 from cclnn.image.profiles import cmyk_to_srgb, srgb_profile, with_fitting_colour
 from cclnn.image.tiff import add_tags
 
