@@ -92,16 +92,30 @@ def test_model_names():
     assert all(getattr(cclnn.models, name) is kind for name, kind in registry.ARCHITECTURES.items())
 
 
-@pytest.mark.parametrize("module", ["attribution", "hub", "image", "ops.sparse_attention", "precision", "upscaler"])
-def test_every_documented_module_is_an_attribute_of_the_package(module):
-    done = run(f"import types, cclnn; assert isinstance(cclnn.{module}, types.ModuleType), cclnn.{module}")
+def run_each(codes):
+    """Run every code in a process that has imported torch alone: forks of one process, as the import takes seconds."""
+    fork = """
+import os, sys, torch
+for code in sys.argv[1:]:
+    if not (child := os.fork()):
+        exec(code)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(f"failed: {code}")
+"""
+    return subprocess.run([sys.executable, "-c", fork, *codes], capture_output=True, text=True, check=False)
+
+
+def test_every_documented_module_is_an_attribute_of_the_package():
+    modules = ["attribution", "hub", "image", "ops.sparse_attention", "precision", "upscaler"]
+    done = run_each(f"import types, cclnn; assert isinstance(cclnn.{name}, types.ModuleType)" for name in modules)
     assert done.returncode == 0, done.stderr
 
 
-def test_upscale_stays_a_function_whatever_is_imported_first():
-    code = "from cclnn.upscaler import Upscaler; import cclnn; assert callable(cclnn.upscale), cclnn.upscale"
-    done = run(code)
-    assert done.returncode == 0, done.stderr
+def test_a_name_that_is_none_fails():
+    done = run_each(["import cclnn; cclnn.ops", "import cclnn; cclnn.no_such_module"])
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "failed: import cclnn; cclnn.no_such_module"
 
 
 def test_everything_but_files_works_without_the_extras():
@@ -110,14 +124,18 @@ def test_everything_but_files_works_without_the_extras():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("statement", ["import cclnn", "from cclnn import CCLNBlock", "import cclnn.upscaler"])
-def test_importing_loads_no_extra(statement):
+def test_importing_loads_no_extra():
     """Beyond what torch itself loads where it finds it (tqdm), and jaxtyping, the annotations of developers."""
     extras = set(EXTRAS) - {"jaxtyping"}
-    done = run(
-        f"import sys, torch; before = set(sys.modules); {statement}; print({extras} & (set(sys.modules) - before))"
-    )
-    assert done.stdout == "set()\n", done.stderr
+    statements = ["import cclnn", "from cclnn import CCLNBlock", "import cclnn.upscaler"]
+    code = "import sys; before = set(sys.modules); {}; assert not {} & (set(sys.modules) - before)"
+    done = run_each(code.format(statement, extras) for statement in statements)
+    assert done.returncode == 0, done.stderr
+
+
+def test_upscale_stays_a_function_whatever_is_imported_first():
+    done = run_each(["from cclnn.upscaler import Upscaler; import cclnn; assert callable(cclnn.upscale)"])
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_first_call_does_not_import_the_compiler():
