@@ -45,6 +45,8 @@ examples: .venv/dev
 	$(BIN)/python examples/use_block.py
 	$(BIN)/python examples/upscale_image.py $(DEMO).png $(DEMO)_x2.png
 	$(BIN)/python examples/compare.py $(DEMO).png /tmp/cclnn-comparison.png
+	rm -rf /tmp/cclnn-minimal
+	$(BIN)/python examples/train_minimal.py examples/images -o /tmp/cclnn-minimal --steps 10 --every 5 --batch 2
 
 .venv/demo: pyproject.toml .ci/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
