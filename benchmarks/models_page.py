@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 SCALES = (2, 3, 4)
 HEAD = """# Models
 
-`cclnn.create_model(name, scale=...)` builds them, `cclnn list --models` prints this table, `cclnn info NAME` tells what
+`cclnn.create_model(name, scale=...)` builds them, `cclnn list --models` prints this table, `cclnn info NAME` shows what
 one costs. `benchmarks/models_page.py` writes this page from the records of the architectures (see
 [adding a model](guide/new-model.md)). Parameters include the mean shifts' scalars, as the released code counts them.
 """
