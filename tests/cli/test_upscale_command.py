@@ -64,7 +64,9 @@ def test_the_installed_command_writes_a_png_and_says_so(photo):
     assert done.returncode == 0, done.stderr
     target = photo.with_name("photo_x2.png")
     assert re.fullmatch(
-        rf"wrote {re.escape(str(target))}: 126 x 82 pixels, 0\.\d\d MB, from 63 x 41 in \d+\.\d s\n", done.stdout
+        rf"wrote {re.escape(str(target))}: 126 x 82 pixels, 0\.\d\d MB, from 63 x 41 in \d+\.\d s, "
+        r"by cclnn-t-x2 \(JPEG of quality 95: clean weights; no photo weights for x2 are published\)\n",
+        done.stdout,
     )
     assert done.stderr == ""
     with Image.open(target) as result:
@@ -263,7 +265,9 @@ def test_mistakes_are_one_line_and_write_nothing(photo, tmp_path, monkeypatch, a
         (["-", "-o", "in"], "the standard input has no name: give -o FILE instead of a folder."),
         (["-", "--json"], "--json and the image cannot both go to the standard output: give -o FILE."),
         (["photo.jpg", "--tile", "big"], "'big' is not a number of pixels, 'auto' or 'none'."),
-        (["photo.jpg", "--scale", "3", "--model", "cclnn-t-x2"], "--model cclnn-t-x2 is for --scale 2, not 3."),
+        (["photo.jpg", "--scale", "9"], "9.0 is not in the range 1<=x<=8."),
+        (["photo.jpg", "--scale", "2", "--width", "99"], "at most one of scale, width, height and megapixels can be"),
+        (["photo.jpg", "--strength", "2"], "2.0 is not in the range 0<=x<=1."),
     ],
 )
 def test_what_makes_no_sense_is_exit_code_2(photo, folder, tmp_path, monkeypatch, arguments, message):
@@ -274,17 +278,87 @@ def test_what_makes_no_sense_is_exit_code_2(photo, folder, tmp_path, monkeypatch
     assert message in " ".join(done.output.split())
 
 
-def test_scale_takes_the_published_model(photo, tmp_path, monkeypatch, small):
-    assert run(photo, "--scale", 2, "-o", tmp_path / "a.png").exit_code == 0
-    assert run(photo, "--model", small, "--scale", 3, "-o", tmp_path / "b.png").exit_code == 0
-    done = run(photo, "--model", small, "--scale", 4, "-o", tmp_path / "c.png")
-    assert done.exit_code == 2
-    assert "is for --scale 3, not 4." in done.output
-    only = {"cclnn-t-x2": {"config": {"scale": 2}}}
-    monkeypatch.setattr("cclnn.cli._published.manifest", lambda: only)
-    done = run(photo, "--scale", 4)
-    assert done.exit_code == 2
-    assert "no weights are published for --scale 4. There are: cclnn-t-x2 (x2)." in " ".join(done.output.split())
+@pytest.mark.parametrize(
+    ("options", "name", "size"),
+    [
+        (["--scale", 1.5], "photo_x1.5.png", (95, 62)),  # 94.5 x 61.5, half up
+        (["--scale", 3], "photo_x3.png", (189, 123)),
+        (["--scale", 5], "photo_x5.png", (315, 205)),
+        (["--width", 200], "photo_w200.png", (200, 130)),
+        (["--height", 100], "photo_h100.png", (154, 100)),
+        (["--megapixels", 0.02], "photo_0.02mp.png", (175, 114)),
+    ],
+)
+def test_sizes_are_exact(photo, tmp_path, options, name, size):
+    assert run(photo, *options).exit_code == 0
+    with Image.open(tmp_path / name) as image:
+        assert image.size == size
+
+
+def test_a_model_of_another_scale_reaches_the_size_too(photo, tmp_path, small):
+    """`small` is for x3."""
+    for factor, size in ((3, (189, 123)), (2, (126, 82)), (4, (252, 164))):
+        assert run(photo, "--model", small, "--scale", factor, "-o", tmp_path / f"{factor}.png").exit_code == 0
+        with Image.open(tmp_path / f"{factor}.png") as image:
+            assert image.size == size
+
+
+def test_a_size_below_the_image_is_a_failure(photo):
+    done = run(photo, "--width", 60)
+    assert done.exit_code == 1
+    assert "`width`=60 is 0.952 times an image of 63 x 41 pixels; 1 to 8 is possible." in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("a.jpg", {"quality": 30}, "JPEG of quality 30: clean weights; no photo weights for x2 are published"),
+        ("a.jpg", {"quality": 75}, "JPEG of quality 75: clean weights; no photo weights for x2 are published"),
+        ("a.jpg", {"quality": 92}, "JPEG of quality 92: clean weights; no photo weights for x2 are published"),
+        ("a.jpg", {"quality": 100}, "JPEG of quality 100: clean weights"),
+        ("a.webp", {"quality": 80}, "WebP, lossy: clean weights; no photo weights for x2 are published"),
+        ("a.webp", {"lossless": True}, "WebP, lossless: clean weights"),
+        ("a.avif", {}, "AVIF, lossy: clean weights; no photo weights for x2 are published"),
+        ("a.png", {}, "PNG, lossless: clean weights"),
+    ],
+)
+def test_the_choice_of_weights_is_in_the_json_and_the_line(tmp_path, name, options, reason):
+    Image.fromarray(zoo.pixels(3, height=9, width=11)).save(tmp_path / name, **options)
+    row = json.loads(run(tmp_path / name, "--json", "-o", tmp_path / "out.png").stdout)
+    assert (row["models"], row["why"]) == (["cclnn-t-x2"], reason)
+    line = run(tmp_path / name, "-o", tmp_path / "out.png", "--overwrite").stdout
+    assert line.endswith(f", by cclnn-t-x2 ({reason})\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("--photo", "asked for: clean weights; no photo weights for x2 are published"),
+        ("--no-photo", "asked for: clean weights"),
+    ],
+)
+def test_the_choice_can_be_made_by_hand(photo, tmp_path, option, reason):
+    assert json.loads(run(photo, "--json", option, "-o", tmp_path / "out.png").stdout)["why"] == reason
+
+
+def test_photo_weights_are_taken_once_the_manifest_has_some(photo, tmp_path, monkeypatch):
+    from cclnn import weights
+    from cclnn.upscaler import automatic
+    from cclnn.weights import choice
+
+    automatic._keep.cache_clear()
+    entries = {**weights.manifest(), "grainy": {**weights.manifest()["cclnn-t-x2"], "for": "photo"}}
+    monkeypatch.setattr(choice, "manifest", lambda: entries)
+    monkeypatch.setattr(weights, "manifest", lambda: entries)
+    row = json.loads(run(photo, "--json", "--strength", 0.5, "-o", tmp_path / "out.png").stdout)
+    assert (row["models"], row["why"]) == (["grainy"], "JPEG of quality 95: photo weights")
+    automatic._keep.cache_clear()
+
+
+def test_a_named_model_gives_no_reason(photo, tmp_path, small):
+    row = json.loads(run(photo, "--model", small, "--json", "-o", tmp_path / "out.png").stdout)
+    assert row["models"] == [str(small)]
+    assert "why" not in row
 
 
 def test_overwrites_when_told_to(photo, tmp_path, small):

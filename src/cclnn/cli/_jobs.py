@@ -47,13 +47,13 @@ class Plan:
     unreadable: dict[Path, str] = field(default_factory=dict)
 
 
-def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: int, recursive: bool) -> Plan:
+def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, label: str, recursive: bool) -> Plan:
     """The jobs.
 
     The result of a file is `output` if that names a file, lies in `output` if that is a folder, and without `output`
-    is NAME_xN beside the source; then an input that is another input's result is left out. The results of a folder
-    have its images' names in `output` (by default FOLDER_xN beside the folder) and, with `recursive`, lie in the same
-    subfolders. `-` is the standard input or output.
+    is NAME_LABEL beside the source, such as NAME_x2; then an input that is another input's result is left out. The
+    results of a folder have its images' names in `output` (by default FOLDER_LABEL beside the folder) and, with
+    `recursive`, lie in the same subfolders. `-` is the standard input or output.
 
     Raises:
         click.UsageError: the inputs and the output contradict each other.
@@ -67,7 +67,7 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: 
     whole, jobs, beside = Plan([], batch), [], []
     for source in inputs:
         if source.is_dir():
-            folder = output or _beside(source, scale)
+            folder = output or _beside(source, label)
             if folder.resolve() == source.resolve():
                 raise click.UsageError(
                     f"the results of the folder {str(source)!r} cannot go into itself: give another folder."
@@ -83,7 +83,7 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: 
             animated = output.suffix.lower() == animated_suffix(source)
             jobs.append(Job(source, output, "png" if animated else _format_of(output, asked, source), animated))
         else:
-            job = _job(source, source.with_name(f"{source.stem}_x{scale}{source.suffix}"), asked)
+            job = _job(source, source.with_name(f"{source.stem}_{label}{source.suffix}"), asked)
             jobs.append(job)
             beside.append(job)
     results = {job.target.resolve(): job for job in beside}
@@ -96,12 +96,12 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, scale: 
     return whole
 
 
-def _beside(folder: Path, scale: int) -> Path:
+def _beside(folder: Path, label: str) -> Path:
     """FOLDER_xN beside a folder, also where it was given as `.` or `..`."""
     named = folder if folder.name not in ("", "..") else folder.resolve()
     if not named.name:
         raise click.UsageError(f"{str(folder)!r} has no folder beside it: give -o FOLDER.")
-    return named.with_name(f"{named.name}_x{scale}")
+    return named.with_name(f"{named.name}_{label}")
 
 
 def _streamed(inputs: tuple[Path, ...], output: Path | None, asked: Asked) -> Plan:

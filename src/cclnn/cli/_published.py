@@ -1,23 +1,28 @@
-"""Choose published weights from the manifest, without importing torch."""
+"""The size and the model that the command line asks for, as far as they are known without importing torch."""
 
 import click
 
+from cclnn._target import Target
 from cclnn.weights import manifest
 
+AUTO = "auto"
 
-def choose(model: str | None, scale: int | None) -> tuple[str, int | None]:
-    """Return the model's name, folder or file, and its scale, or None where only loading it would tell.
+
+def target_of(scale: float | None, width: int | None, height: int | None, megapixels: float | None) -> Target:
+    """The size that the options ask for.
 
     Raises:
-        click.UsageError: no weights are published for that scale, or the named model has another one.
+        click.UsageError: they ask for more than one size.
     """
+    try:
+        return Target(scale, width, height, megapixels)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def known_scale(model: str, target: Target) -> int | None:
+    """The factor of a run without a size of its own: that of a published model, 2 for "auto"; None if not known yet."""
+    if target.is_given:
+        return None
     entries = manifest()
-    if model is None:
-        model = f"cclnn-t-x{scale or 2}"
-        if model not in entries:
-            known = ", ".join(f"{name} (x{entry['config']['scale']})" for name, entry in sorted(entries.items()))
-            raise click.UsageError(f"no weights are published for --scale {scale}. There are: {known}.")
-    known_scale: int | None = entries[model]["config"]["scale"] if model in entries else None
-    if scale is not None and known_scale not in (None, scale):
-        raise click.UsageError(f"--model {model} is for --scale {known_scale}, not {scale}.")
-    return model, known_scale
+    return 2 if model == AUTO else entries[model]["config"]["scale"] if model in entries else None

@@ -19,12 +19,13 @@ from cclnn._names import PRECISIONS
 from cclnn.cli._errors import in_one_line, reason
 from cclnn.cli._jobs import STREAM, Job, collisions, plan
 from cclnn.cli._options import Named, Tile
-from cclnn.cli._published import choose
+from cclnn.cli._published import AUTO, known_scale, target_of
 from cclnn.image.formats import FORMATS, FormatName, ImageFileWarning
 
 if TYPE_CHECKING:
     from cclnn.image.picture import Picture
-    from cclnn.upscaler import Upscaler
+    from cclnn.upscaler.automatic import Sizer
+    from cclnn.weights.choice import Choice
 
 INTERRUPTED = 130  # the exit code of shells for Ctrl-C
 
@@ -37,8 +38,32 @@ INTERRUPTED = 130  # the exit code of shells for Ctrl-C
     type=Named(),
     help="File, folder (for several images) or - (standard output).  [default: NAME_xN beside each input]",
 )
-@click.option("--model", help="Published name (see `cclnn list`), folder or .safetensors file.  [default: cclnn-t-xN]")
-@click.option("--scale", type=click.Choice(["2", "3", "4"]), help="Use the published model for this factor.")
+@click.option(
+    "--model",
+    default=AUTO,
+    show_default=True,
+    help="Published name (see `cclnn list`), folder, file, or auto: weights that suit each image.",
+)
+@click.option("--scale", type=click.FloatRange(1, 8), help="Factor, such as 2 or 2.7.  [default: the model's; auto: 2]")
+@click.option("--width", type=click.IntRange(min=1), help="Pixels per row of the output, instead of --scale.")
+@click.option("--height", type=click.IntRange(min=1), help="Rows of the output, instead of --scale.")
+@click.option(
+    "--megapixels",
+    type=click.FloatRange(0, min_open=True),
+    help="Millions of pixels of the output, instead of --scale.",
+)
+@click.option(
+    "--photo/--no-photo",
+    default=None,
+    help="Use the weights for compressed photographs, or for clean images.  [default: by each file's compression]",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="From the clean weights (0) to those for photographs (1), where the latter are used.",
+)
 @click.option(
     "--tile",
     type=Tile(),
@@ -84,8 +109,13 @@ INTERRUPTED = 130  # the exit code of shells for Ctrl-C
 def upscale(
     inputs: tuple[Path, ...],
     output: Path | None,
-    model: str | None,
-    scale: str | None,
+    model: str,
+    scale: float | None,
+    width: int | None,
+    height: int | None,
+    megapixels: float | None,
+    photo: bool | None,
+    strength: float,
     tile: Any,
     overlap: int,
     precision: str,
@@ -114,6 +144,7 @@ def upscale(
       cclnn upscale holiday.jpg -o large.webp --quality 95
       cclnn upscale scans/ -o large/ --recursive --format same
       cclnn upscale *.png --ensemble --overwrite
+      cclnn upscale logo.png --width 1920
       cat in.png | cclnn upscale - -o - > out.png
 
     \b
@@ -126,7 +157,7 @@ def upscale(
     if as_json and (output == STREAM or (STREAM in inputs and output is None)):
         raise click.UsageError("--json and the image cannot both go to the standard output: give -o FILE.")
     with in_one_line():
-        name, known_scale = choose(model, int(scale) if scale else None)
+        target = target_of(scale, width, height, megapixels)
         settings = {
             "tile": tile,
             "overlap": overlap,
@@ -140,11 +171,11 @@ def upscale(
 
             allow_megapixels(max_megapixels)
         keep = lossless, file_format == "same"
-        worker = _Worker(name, settings, quality, keep, page, overwrite, quiet)
-        factor = worker.scale = known_scale or worker.upscaler.scale
-        if scale and factor != int(scale):
-            raise click.UsageError(f"--model {name} is for --scale {factor}, not {scale}.")
-        todo = plan(inputs, output, asked=file_format, scale=factor, recursive=recursive)
+        sizer = {"model": model, "target": target, "photo": photo, "strength": strength, "settings": settings}
+        worker = _Worker(sizer, quality, keep, page, overwrite, quiet)
+        worker.scale = known_scale(model, target) or (0 if target.is_given else worker.upscaler.scale)
+        label = target.label or f"x{worker.scale}"
+        todo = plan(inputs, output, asked=file_format, label=label, recursive=recursive)
         formats: set[FormatName] = {"webp" if job.target.suffix == ".webp" else job.format for job in todo.jobs}
         _check_quality(quality, formats)
         if lossless and formats and "webp" not in formats:
@@ -191,6 +222,8 @@ class _Result:
     after: tuple[int, int]
     size: int  # bytes of the file
     seconds: float
+    models: tuple[str, ...]  # of every pass
+    why: str  # they were chosen; "" where --model names one
 
 
 class _Worker:
@@ -198,60 +231,74 @@ class _Worker:
 
     def __init__(
         self,
-        model: str,
-        settings: dict[str, Any],
+        sizer: dict[str, Any],
         quality: int | None,
         lossless: tuple[bool, bool],
         page: int | None,
         overwrite: bool,
         quiet: bool,
     ) -> None:
-        self.model, self.settings = model, settings
+        self.sizer = sizer  # the arguments of `Sizer`
         self.quality, self.page, self.overwrite, self.quiet = quality, page, overwrite, quiet
         self.lossless, self.lossless_as_source = lossless
-        self.scale = 0  # set once it is known
-        self._upscaler: Upscaler | None = None
+        self.scale = 0  # where no size is asked for; set once it is known
+        self._upscaler: Sizer | None = None
 
     @property
-    def upscaler(self) -> "Upscaler":
+    def upscaler(self) -> "Sizer":
         if self._upscaler is None:
             from cclnn.precision import keep_freed_memory
-            from cclnn.upscaler import Upscaler
+            from cclnn.upscaler.automatic import Sizer
 
             keep_freed_memory()
             with in_one_line():  # every image would fail in the same way: the run ends here
-                self._upscaler = Upscaler(self.model, **self.settings)
+                self._upscaler = Sizer(**self.sizer)
+                self._upscaler.prepare()
         return self._upscaler
 
     def run(self, job: Job, place: str, *, make_folders: bool) -> _Result:
         """Read, upscale, write."""
+        from cclnn.image.compression import read_compression
         from cclnn.image.write import check_fits, convert
 
         started = time.perf_counter()
         if job.animated:
             return self._run_animation(job, place, started, make_folders=make_folders)
-        picture = _read(job.source, self.page)
+        source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STREAM else job.source
+        picture, compression = _read(source, self.page), read_compression(source)
         self._prepare_target(job, make_folders=make_folders)
-        check_fits(picture, job.format, scale=self.scale)  # before torch is loaded, as far as the scale is known
+        target = self.sizer["target"]
+        factor = target.factor(picture.height, picture.width) if target.is_given else self.scale
+        check_fits(picture, job.format, scale=factor)  # before torch is loaded
         picture = convert(picture, job.format)
         with self._bar(place + job.source.name) as progress:
-            result = self.upscaler(picture, progress=progress)
+            choice = self.upscaler.choose(picture.height, picture.width, compression)
+            result = self.upscaler(picture, compression=compression, progress=progress)
         lossless = self.lossless or (self.lossless_as_source and result.metadata.lossless)
         size = _write(result, job, self.quality, lossless=lossless)
         seconds = time.perf_counter() - started
-        return _Result((picture.width, picture.height), (result.width, result.height), size, seconds)
+        told = self._told(choice)
+        return _Result((picture.width, picture.height), (result.width, result.height), size, seconds, *told)
 
     def _run_animation(self, job: Job, place: str, started: float, *, make_folders: bool) -> _Result:
         """The same for an animation, frame by frame."""
         from cclnn.image.animation import read_animation, write_animation
+        from cclnn.image.compression import read_compression
 
-        animation = read_animation(job.source)
+        animation, compression = read_animation(job.source), read_compression(job.source)
+        first = animation.frames[0]
+        choice = self.upscaler.choose(first.height, first.width, compression)
         self._prepare_target(job, make_folders=make_folders)
         with self._bar(place + job.source.name) as progress:
-            result = animation.map(lambda frame: self.upscaler(frame, progress=progress))
+            result = animation.map(lambda frame: self.upscaler(frame, compression=compression, progress=progress))
         write_animation(result, job.target, quality=self.quality)
         sizes = [(one.frames[0].width, one.frames[0].height) for one in (animation, result)]
-        return _Result(sizes[0], sizes[1], job.target.stat().st_size, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return _Result(sizes[0], sizes[1], job.target.stat().st_size, seconds, *self._told(choice))
+
+    def _told(self, choice: "Choice | None") -> tuple[tuple[str, ...], str]:
+        """The weights of every pass, and the reason for their choice."""
+        return (choice.models, choice.why) if choice else ((str(self.sizer["model"]),), "")
 
     def _prepare_target(self, job: Job, *, make_folders: bool) -> None:
         """Check that the target can be written, before the work."""
@@ -304,12 +351,14 @@ class _Report:
     def done(self, job: Job, result: _Result) -> None:
         self.count["done"] += 1
         (before, after) = ({"width": width, "height": height} for width, height in (result.before, result.after))
-        told = {"warnings": self.warnings} if self.warnings else {}
+        told: dict[str, Any] = {"warnings": self.warnings} if self.warnings else {}
+        told |= {"models": result.models, "why": result.why} if result.why else {"models": result.models}
         seconds = round(result.seconds, 3)
         self._json(job, "done", source_size=before, **after, bytes=result.size, seconds=seconds, **told)
         self._line(
             f"wrote {_named(job.target)}: {result.after[0]} x {result.after[1]} pixels, {result.size / 1e6:.2f} MB, "
-            f"from {result.before[0]} x {result.before[1]} in {result.seconds:.1f} s",
+            f"from {result.before[0]} x {result.before[1]} in {result.seconds:.1f} s, by {', '.join(result.models)}"
+            + (f" ({result.why})" if result.why else ""),
             err=str(job.target) == "-",
         )
 
@@ -347,12 +396,10 @@ def _check_quality(quality: int | None, formats: set[FormatName]) -> None:
         raise click.UsageError(f"--quality has no meaning for {' and '.join(sorted(formats))}, which are lossless.")
 
 
-def _read(source: Path, page: int | None) -> "Picture":
+def _read(source: Path | io.BytesIO, page: int | None) -> "Picture":
     from cclnn.image.read import read_picture
 
-    if source == STREAM:
-        return read_picture(io.BytesIO(sys.stdin.buffer.read()), name="the standard input", page=page)
-    return read_picture(source, page=page)
+    return read_picture(source, name="the standard input" if isinstance(source, io.BytesIO) else None, page=page)
 
 
 def _write(picture: "Picture", job: Job, quality: int | None, *, lossless: bool) -> int:

@@ -42,7 +42,7 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> None:
         raise ImageFileError(f"cannot write {str(path)!r}: no permission to write in {str(path.parent)!r}.")
 
 
-def check_fits(picture: Picture, format: FormatName, *, scale: int = 1) -> None:  # noqa: A002  # the field's word
+def check_fits(picture: Picture, format: FormatName, *, scale: float = 1) -> None:  # noqa: A002  # the field's word
     """Check that `format` can hold the picture at `scale` times its size; call it before the work.
 
     Raises:

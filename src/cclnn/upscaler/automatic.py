@@ -15,7 +15,7 @@ from cclnn.pretrained import list_pretrained, load
 from cclnn.pretrained.foreign import Network
 from cclnn.pretrained.strength import interpolate
 from cclnn.upscaler.images import Alpha, Upscaler
-from cclnn.upscaler.network import Edges, Progress, Tile
+from cclnn.upscaler.network import Edges, Progress, Tile, find_device
 from cclnn.weights.choice import Choice, choose
 
 AUTO = "auto"
@@ -96,6 +96,17 @@ class Sizer:
         self.model, self.photo, self.strength, self.settings = model, photo, strength, settings
         self.target = DEFAULT if self.automatic and not target.is_given else target
         self._own: Upscaler | None = None
+
+    @property
+    def scale(self) -> int:
+        """Output size / input size of the model that the caller named."""
+        return self._upscaler().scale
+
+    def prepare(self) -> None:
+        """Load the model that the caller named, and raise the errors that any image would meet."""
+        find_device(self.settings["device"])
+        if not self.automatic:
+            self._upscaler()
 
     def choose(self, height: int, width: int, compression: Compression | None) -> Choice | None:
         """The published weights for an image; None where the caller named a model."""

@@ -9,7 +9,6 @@ import torch
 from einops import reduce, repeat
 
 from cclnn._checks import check_choice
-from cclnn._device import usable_device
 from cclnn._typing import Float, Tensor
 from cclnn.image.arrays import Opened, open_image
 from cclnn.image.transparency import REACH, bleed
@@ -18,7 +17,7 @@ from cclnn.ops.resize import imresize
 from cclnn.precision import Precision
 from cclnn.pretrained import ForeignModel, load, load_foreign
 from cclnn.pretrained.foreign import Network, is_foreign
-from cclnn.upscaler.network import Edges, Execution, Progress, Tile, TiledNetwork
+from cclnn.upscaler.network import Edges, Execution, Progress, Tile, TiledNetwork, find_device
 from cclnn.upscaler.tiles import Span, mirrored
 
 Alpha = Literal["bicubic", "model"]
@@ -76,9 +75,7 @@ class Upscaler:
         check_choice("alpha", alpha, ("bicubic", "model"))
         if not isinstance(model, (str, os.PathLike, SRModel, ForeignModel)):
             raise TypeError(f"`model` must be a name, a path or a model of cclnn, got {type(model).__name__}.")
-        automatic = "cuda" if torch.cuda.is_available() else "cpu"
-        where = usable_device(automatic if device == "auto" else device)
-        execution = Execution(tile, overlap, precision, where, ensemble, edges)
+        execution = Execution(tile, overlap, precision, find_device(device), ensemble, edges)
         self.alpha = alpha
         self.network = TiledNetwork(_network(model), execution)
 

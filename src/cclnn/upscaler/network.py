@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from cclnn._checks import check_at_least, check_choice
+from cclnn._device import usable_device
 from cclnn._machine import memory_at_hand
 from cclnn._names import TILE_RULES, TileRule
 from cclnn._typing import Float, Tensor
@@ -56,6 +57,12 @@ class Execution:
     def outside(self) -> int:
         """Mirrored pixels that a tile at an edge of the image reads beyond it."""
         return OUTSIDE if self.edges == "mirror" else 0
+
+
+def find_device(device: str) -> torch.device:
+    """The device, known to be usable; "auto" is the GPU if there is one."""
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    return usable_device(automatic if device == "auto" else device)
 
 
 class TiledNetwork:
