@@ -15,6 +15,7 @@ TOP = {
     *(
         "attribution",
         "evaluation",
+        "export",
         "image",
         "metrics",
         "models",
@@ -62,7 +63,7 @@ MODULES = {
     "hub": {"model_card", "read_state_dict", "upload_folder"},
     "pretrained": {
         *("convert_official", "detect", "list_pretrained", "load", "publish", "published_facts", "to_official"),
-        *("ForeignModel", "interpolate", "load_foreign"),
+        *("ForeignModel", "OnnxModel", "interpolate", "load_foreign"),
     },
 }
 EXTRAS = ("PIL", "click", "tqdm", "jaxtyping", "beartype", "skimage", "scipy", "torchvision")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cclnn import (
         attribution,
         evaluation,
+        export,
         hub,
         image,
         layers,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _MODULES = (
     "attribution",
     "evaluation",
+    "export",
     "hub",
     "image",
     "layers",
@@ -93,6 +95,7 @@ __all__ = [
     "convert_official",
     "create_model",
     "evaluation",
+    "export",
     "hub",
     "image",
     "layers",

@@ -7,6 +7,7 @@ from cclnn.cli.attribute import attribute
 from cclnn.cli.compare import compare
 from cclnn.cli.convert import convert
 from cclnn.cli.evaluate import evaluate
+from cclnn.cli.export import export
 from cclnn.cli.info import info
 from cclnn.cli.list import list_command
 from cclnn.cli.publish import publish
@@ -23,6 +24,7 @@ cli.add_command(convert)
 cli.add_command(attribute)
 cli.add_command(compare)
 cli.add_command(evaluate)
+cli.add_command(export)
 cli.add_command(info)
 cli.add_command(list_command)
 cli.add_command(publish)

@@ -2,12 +2,14 @@
 
 from cclnn.pretrained.foreign import ForeignModel, load_foreign
 from cclnn.pretrained.loading import list_pretrained, load, published_facts
+from cclnn.pretrained.onnx_file import OnnxModel
 from cclnn.pretrained.publishing import publish
 from cclnn.pretrained.released import convert_official, detect, to_official
 from cclnn.pretrained.strength import interpolate
 
 __all__ = [
     "ForeignModel",
+    "OnnxModel",
     "convert_official",
     "detect",
     "interpolate",

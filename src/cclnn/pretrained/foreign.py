@@ -14,6 +14,7 @@ from cclnn.hub.container import HEADER
 from cclnn.hub.pickles import read_state_dict
 from cclnn.models._architecture import Architecture, LowPrecision
 from cclnn.models._base import SRModel
+from cclnn.pretrained.onnx_file import OnnxModel
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 NEEDED = 'cclnn runs networks of other projects through spandrel: pip install "cclnn[spandrel]"'
@@ -100,4 +101,4 @@ def load_foreign(path: str | os.PathLike[str]) -> ForeignModel:
     return ForeignModel(descriptor.to(torch.float32)).eval()
 
 
-Network = SRModel | ForeignModel
+Network = SRModel | ForeignModel | OnnxModel

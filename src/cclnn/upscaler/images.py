@@ -15,8 +15,9 @@ from cclnn.image.transparency import REACH, bleed
 from cclnn.models import SRModel
 from cclnn.ops.resize import imresize
 from cclnn.precision import Precision
-from cclnn.pretrained import ForeignModel, load, load_foreign
+from cclnn.pretrained import ForeignModel, OnnxModel, load, load_foreign
 from cclnn.pretrained.foreign import Network, is_foreign
+from cclnn.pretrained.onnx_file import is_onnx
 from cclnn.upscaler.network import Edges, Execution, Progress, Tile, TiledNetwork, find_device
 from cclnn.upscaler.tiles import Span, mirrored
 
@@ -73,7 +74,7 @@ class Upscaler:
         edges: Edges = "mirror",
     ) -> None:
         check_choice("alpha", alpha, ("bicubic", "model"))
-        if not isinstance(model, (str, os.PathLike, SRModel, ForeignModel)):
+        if not isinstance(model, (str, os.PathLike, SRModel, ForeignModel, OnnxModel)):
             raise TypeError(f"`model` must be a name, a path or a model of cclnn, got {type(model).__name__}.")
         execution = Execution(tile, overlap, precision, find_device(device), ensemble, edges)
         self.alpha = alpha
@@ -190,6 +191,10 @@ def _network(model: str | os.PathLike[str] | Network) -> Network:
     """A network of the upscaler's own: a copy of the caller's, or what is stored under a name or in a file."""
     if isinstance(model, (SRModel, ForeignModel)):
         return copy.deepcopy(model)
+    if isinstance(model, OnnxModel):
+        return model  # it has no state that a run changes
+    if is_onnx(model):
+        return OnnxModel(model)
     return load_foreign(model) if is_foreign(model) else load(model)
 
 

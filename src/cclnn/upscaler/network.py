@@ -14,6 +14,7 @@ from cclnn._names import TILE_RULES, TileRule
 from cclnn._typing import Float, Tensor
 from cclnn.precision import PRECISIONS, Precision, autocast, choose_dtype, lay_out
 from cclnn.pretrained.foreign import Network
+from cclnn.pretrained.onnx_file import OnnxModel
 from cclnn.upscaler.ensemble import self_ensemble
 from cclnn.upscaler.memory import Growth, auto_tile, budget, measure
 from cclnn.upscaler.tiles import Span, spans, stitch, with_context
@@ -151,6 +152,8 @@ class TiledNetwork:
         device, least = self.execution.device, 2 * self.execution.overlap + 1
         if longest <= least:
             return least
+        if isinstance(self.model, OnnxModel) and self.model.tile is not None:  # its memory cannot be seen from here
+            return max(self.model.tile, least)
         limit = budget(memory_at_hand(device), device)
         if dtype not in self._growth:
             self._growth[dtype] = measure(self.model, dtype, device, limit=limit)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from cclnn._typing import Float, Tensor
 from cclnn.ops.sparse_attention.plan import LSHPlan
+from cclnn.ops.sparse_attention.portable_plan import as_tensor
 from cclnn.ops.sparse_attention.reference import EPS
 
 
@@ -24,7 +25,9 @@ def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) 
     m, s = plan.chunk, plan.slots.shape[-1]
     image = torch.arange(b, device=q.device)[:, None]
     place = torch.arange(3 * s, device=q.device)  # row by row of k 3m
-    window = (place // (3 * m) * m - m + place % (3 * m)).remainder(s)  # the slots of three chunks around each chunk
+    size = as_tensor(3 * m, q)
+    chunks = place.div(size, rounding_mode="floor")
+    window = ((chunks - 1) * m + place - chunks * size).remainder(as_tensor(s, q))  # the three chunks around each chunk
 
     def take(x: Tensor, tokens: Tensor, width: int) -> Tensor:  # b n e, b s -> bk width e
         rows = x.flatten(0, 1).index_select(0, (tokens + image * n).flatten())

@@ -17,6 +17,11 @@ def slot_count(n: int, chunk_size: int) -> int:
     return (1 + (n - 1) // chunk) * chunk
 
 
+def as_tensor(size: int, like: Tensor) -> Int[Tensor, ""]:
+    """A size as a tensor: ONNX has no remainder by a number that is known at run time only."""
+    return torch.full((), size, dtype=torch.int64, device=like.device)
+
+
 def hash_codes(embed: Float[Tensor, "b n e"], rotations: Float[Tensor, "e r axes"], half: int) -> Int[Tensor, "b r n"]:
     """Same result as plan.hash_codes."""
     axes = rearrange(rotations.float(), "e r axes -> r e axes")
@@ -32,7 +37,7 @@ def sort_tokens(codes: Int[Tensor, "b r n"], chunk_size: int) -> tuple[Int[Tenso
     n = codes.shape[-1]
     slots = slot_count(n, chunk_size)
     positions = torch.arange(n, device=codes.device)
-    order = (codes.long() * n + positions).sort(dim=-1).values.remainder(n)
+    order = (codes.long() * n + positions).sort(dim=-1).values.remainder(as_tensor(n, codes))
     places = torch.arange(slots, device=codes.device)
     sources = torch.where(places < n, places, places - (slots - n))  # copies repeat the last tokens
     return order.index_select(-1, sources), _inverse(order)

@@ -1,0 +1,192 @@
+"""Write a network as an ONNX file or as a program of torch.export, for any batch, height and width."""
+
+import copy
+import hashlib
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from cclnn._checks import check_choice
+from cclnn._files import write_atomically
+from cclnn._typing import Float, Tensor
+from cclnn._version import __version__
+from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
+from cclnn.models._base import SRModel
+from cclnn.pretrained.onnx_file import OnnxModel
+from cclnn.upscaler.memory import CPU_LIMIT, auto_tile, measure
+
+Format = Literal["onnx", "pt2"]
+FORMATS: tuple[Format, ...] = ("onnx", "pt2")
+NEEDED = 'exporting to ONNX needs onnx, onnxscript and onnxruntime: pip install "cclnn[export]"'
+# batch height width: small, odd, below and above a chunk, many times as large as the image that is traced
+CHECKED = (
+    *((1, 2, 1), (1, 1, 7), (2, 5, 3), (1, 12, 12), (3, 11, 13)),
+    *((1, 17, 19), (2, 24, 31), (1, 48, 48), (1, 40, 96), (1, 113, 71)),
+)
+TOLERANCE, HALF_TOLERANCE = 1e-5, 2e-2
+EXAMPLE = (2, 3, 19, 23)
+OPSET = 20
+
+
+class _Portable(nn.Module):
+    """The network in operators that every runtime has; float32 images in and out, whatever it computes in."""
+
+    def __init__(self, model: SRModel, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).eval().to("cpu", dtype)
+        self.dtype = dtype
+        for layer in self.model.modules():
+            if isinstance(layer, NonLocalSparseAttention):
+                layer.backend = "portable"
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
+        sr: Tensor = self.model(image.to(self.dtype))
+        return sr.float()
+
+
+def export(
+    model: SRModel,
+    path: str | os.PathLike[str],
+    *,
+    format: Format | None = None,  # noqa: A002  # the word that everybody uses
+    half: bool = False,
+    check: bool = False,
+    facts: Mapping[str, str] | None = None,
+) -> float | None:
+    """Write `model` to `path`, for images (b 3 h w) of any batch, height and width: RGB in [0, 1], float32 in and out.
+
+    The file is replaced as a whole. Its metadata are: name, scale, license, sha256 (of the weights in float32, see
+    `weights_hash`), range, tile (pixels per side that suit a CPU), reach (pixels that a tile must overlap, or "global")
+    and version.
+
+    Args:
+        path: of the file.
+        format: "onnx", or "pt2" (a program of torch.export); by default what the ending of `path` says.
+        half: store weights and compute in float16; the attention still computes in float32.
+        check: run the file at ten sizes and compare with the model.
+        facts: more metadata, such as `cclnn.pretrained.published_facts` gives: "name", "license".
+
+    Returns:
+        With `check`, the largest difference from the model, at most 1e-5 (2e-2 in half precision).
+
+    Raises:
+        ImportError: a package that ONNX needs is missing. ValueError: an unknown format, or a network that cannot be
+            exported. RuntimeError: the file differs from the model; it is not written.
+    """
+    path = Path(path)
+    if format is None:
+        if path.suffix[1:] not in FORMATS:
+            raise ValueError(f"`path`={str(path)!r} must end in .onnx or .pt2, or `format` be given.")
+        format = "onnx" if path.suffix == ".onnx" else "pt2"  # noqa: A001
+    check_choice("format", format, FORMATS)
+    if format == "onnx":
+        _need_onnx()
+    portable = _Portable(model, torch.float16 if half else torch.float32)
+    written = {**_facts(model, portable), **(facts or {})}
+    sizes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(portable, (torch.rand(EXAMPLE),), dynamic_shapes={"image": sizes})
+    found: list[float] = []
+
+    def write(temporary: Path) -> None:
+        (_write_onnx if format == "onnx" else _write_pt2)(program, temporary, written)
+        if check:
+            found.append(largest_difference(model, _runner(format, temporary)))
+            limit = HALF_TOLERANCE if half else TOLERANCE
+            if not found[0] <= limit:
+                raise RuntimeError(
+                    f"the exported file differs from the model by {found[0]:.1e}, more than {limit:.0e}."
+                )
+
+    write_atomically(path, write)
+    return found[0] if check else None
+
+
+@torch.no_grad()
+def largest_difference(model: nn.Module, run: Callable[[Tensor], Tensor]) -> float:
+    """The largest difference of `run` from the model over ten image sizes; NaN if `run` gives NaN."""
+    exact = copy.deepcopy(model).eval().to("cpu", torch.float32)
+    images = torch.Generator().manual_seed(0)
+    worst = torch.zeros(())
+    for b, h, w in CHECKED:
+        x = torch.rand(b, 3, h, w, generator=images)
+        worst = torch.maximum(worst, (run(x) - exact(x)).abs().max())
+    return worst.item()
+
+
+def weights_hash(model: nn.Module) -> str:
+    """sha256 of all tensors of the state dict, in the order of their names: each name, then its float32 bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _facts(model: SRModel, portable: _Portable) -> dict[str, str]:
+    reach = model.architecture.reach(model)
+    growth = measure(portable.model.float(), torch.float32, torch.device("cpu"), limit=CPU_LIMIT)
+    portable.model.to(portable.dtype)
+    return {
+        "name": model.architecture.title,
+        "scale": str(model.scale),
+        "license": "unknown",
+        "sha256": weights_hash(model),
+        "range": "[0, 1]",
+        "tile": str(auto_tile(growth, CPU_LIMIT, least=1)),
+        "reach": "global" if reach is None else str(reach),
+        "version": __version__,
+    }
+
+
+def _write_onnx(program: torch.export.ExportedProgram, path: Path, facts: Mapping[str, str]) -> None:
+    with _quiet():
+        exported = torch.onnx.export(
+            program, input_names=["image"], output_names=["sr"], opset_version=OPSET, dynamo=True, verbose=False
+        )
+    assert exported is not None  # it is None only where torch writes the file
+    exported.model.metadata_props.update(facts)
+    exported.save(path)
+
+
+def _write_pt2(program: torch.export.ExportedProgram, path: Path, facts: Mapping[str, str]) -> None:
+    with path.open("wb") as file:
+        torch.export.save(program, file, extra_files=dict(facts))
+
+
+def _runner(format: Format, path: Path) -> Callable[[Tensor], Tensor]:  # noqa: A002
+    if format == "onnx":
+        return OnnxModel(path)
+    with path.open("rb") as file:
+        run: Callable[[Tensor], Tensor] = torch.export.load(file).module()
+    return run
+
+
+def _need_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"{NEEDED} ({error})") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's advice on its own insides, which the caller can do nothing about."""
+    logger: Any = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,164 @@
+"""Exported files compute what the models do, at any size, and say what they are."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import annotations_are_checked
+from PIL import Image
+from torch.testing import assert_close
+
+import cclnn
+from cclnn.cli.commands import cli
+from cclnn.export import FORMATS, export, largest_difference
+from cclnn.export.exporting import CHECKED, weights_hash
+from cclnn.models.registry import ARCHITECTURES
+from cclnn.pretrained import OnnxModel
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own
+
+
+@pytest.fixture(autouse=True)
+def traceable(request):
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.export cannot trace the checks of annotations")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A narrow CCLNN and its ONNX file."""
+    torch.manual_seed(0)
+    model = cclnn.models.CCLNN(2, channels=16, n_resblocks=8, n_hashes=2, chunk_size=36).eval()
+    path = tmp_path_factory.mktemp("onnx") / "small.onnx"
+    difference = export(model, path, check=True, facts={"name": "small", "license": "MIT"})
+    return model, path, difference
+
+
+def test_ten_sizes_agree(small):
+    model, path, difference = small
+    assert len(CHECKED) == 10
+    assert difference <= 1e-5
+    assert largest_difference(model, OnnxModel(path)) == difference
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 130, 40)])
+def test_the_smallest_image_and_one_of_many_chunks(small, size):
+    model, path, _ = small
+    b, h, w = size
+    x = torch.rand(b, 3, h, w)
+    with torch.no_grad():
+        assert_close(OnnxModel(path)(x), model(x), rtol=0, atol=1e-5)
+
+
+def test_the_file_says_what_it_is(small):
+    model, path, _ = small
+    facts = OnnxModel(path).facts
+    assert {name: facts[name] for name in ("name", "scale", "license", "range")} == {
+        "name": "small",
+        "scale": "2",
+        "license": "MIT",
+        "range": "[0, 1]",
+    }
+    assert facts["sha256"] == weights_hash(model)
+    assert facts["reach"] == "global"
+    assert int(facts["tile"]) >= 64
+
+
+def test_the_upscaler_runs_it_in_tiles(small):
+    model, path, _ = small
+    image = torch.rand(1, 3, 40, 50)
+    by_file = cclnn.upscale(image, model=path, tile=24, overlap=4)
+    assert_close(by_file, cclnn.upscale(image, model=model, tile=24, overlap=4, precision="fp32"), rtol=0, atol=1e-5)
+    assert cclnn.Upscaler(OnnxModel(path)).model.scale == 2
+
+
+def test_half_precision_comes_near(small, tmp_path):
+    model, path, _ = small
+    half = tmp_path / "half.onnx"
+    assert 0 < export(model, half, half=True, check=True) <= 2e-2
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert path.stat().st_size - half.stat().st_size > 1.9 * parameters  # two bytes each, the rest is the graph
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES.values(), ids=ARCHITECTURES)
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_architecture(kind, ending, tmp_path):
+    model = kind(2, **kind.architecture.small).eval()
+    assert export(model, tmp_path / f"model.{ending}", check=True) <= 1e-5
+    assert [file.name for file in tmp_path.iterdir()] == [f"model.{ending}"]
+
+
+def test_a_file_that_differs_is_not_written(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("cclnn.export.exporting.TOLERANCE", 0.0)
+    with pytest.raises(RuntimeError, match=r"differs from the model by .*, more than 0e\+00"):
+        export(small[0], tmp_path / "model.onnx", check=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_commands_write_the_file_and_upscale_by_it(small, tmp_path):
+    model, _, _ = small
+    folder, file, image, enlarged = (tmp_path / name for name in ("mine", "mine.onnx", "in.png", "out.png"))
+    model.save_pretrained(folder)
+    run = CliRunner().invoke(cli, ["export", str(folder), "-o", str(file), "--check"])
+    assert run.exit_code == 0, run.output
+    assert run.output.startswith(f"wrote {file}: mine, x2, ")
+    assert "largest difference from the model at ten sizes: " in run.output
+    again = CliRunner().invoke(cli, ["export", str(folder), "-o", str(file)])
+    assert again.exit_code == 1
+    assert "exists already; --overwrite replaces it" in again.output
+    Image.effect_noise((31, 17), 50).convert("RGB").save(image, dpi=(144, 144))
+    run = CliRunner().invoke(cli, ["upscale", str(image), "-o", str(enlarged), "--model", str(file)])
+    assert run.exit_code == 0, run.output
+    expected = cclnn.upscale(Image.open(image), model=model, precision="fp32")
+    with Image.open(enlarged) as found:
+        assert found.size == (62, 34)
+        assert found.info["dpi"] == pytest.approx((144, 144), abs=0.1)
+        difference = np.asarray(found).astype(int) - np.asarray(expected).astype(int)
+    assert abs(difference).max() <= 1  # a value near the middle between two levels may tip
+
+
+def test_command_gives_the_licence_of_a_published_model(tmp_path, monkeypatch):
+    told = {}
+
+    def record(model, path, *, facts, **settings):
+        told.update(facts, scale=model.scale, **settings)
+        path.touch()
+
+    monkeypatch.setattr("cclnn.export.export", record)
+    run = CliRunner().invoke(cli, ["export", "cclnn-t-x3", "-o", str(tmp_path / "x3.pt2"), "--half"])
+    assert run.exit_code == 0, run.output
+    licence = cclnn.pretrained.published_facts("cclnn-t-x3")["license"]
+    expected = {"name": "cclnn-t-x3", "license": licence, "scale": 3, "format": None, "half": True, "check": False}
+    assert told == expected
+
+
+def test_the_guide_runs(monkeypatch, tmp_path):
+    """Every Python example of docs/guide/deploy.md."""
+    guide = Path(__file__).parents[2] / "docs" / "guide" / "deploy.md"
+    blocks = re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(compile(block, "deploy.md", "exec"), {})
+
+
+def test_messages(small, tmp_path, monkeypatch, rejects):
+    model = small[0]
+    with rejects(r"`path`='model.bin' must end in \.onnx or \.pt2"):
+        export(model, "model.bin")
+    with rejects("`format` must be one of 'onnx', 'pt2', got 'tflite'"):
+        export(model, "model.bin", format="tflite")
+    (tmp_path / "text.onnx").write_text("no network")
+    with rejects("is no ONNX file that onnxruntime can run"):
+        OnnxModel(tmp_path / "text.onnx")
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        OnnxModel(tmp_path / "none.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"pip install \"cclnn\[export\]\""):
+        export(model, tmp_path / "model.onnx")
+    with pytest.raises(ImportError, match=r"pip install \"cclnn\[export\]\""):
+        OnnxModel(small[1])
