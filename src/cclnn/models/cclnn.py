@@ -8,10 +8,21 @@ import torch
 from cclnn._arguments import Range
 from cclnn._typing import Tensor
 from cclnn.layers.ccln_block import Branch, CCLNBlock, Sparsity
-from cclnn.layers.non_local_sparse_attention import Similarity
 from cclnn.layers.residual import ResBlock
 from cclnn.models._architecture import Architecture, Released
-from cclnn.models._arguments import ChunkSize, Depth, Factor, Hashes, Scale, Seed, Stride, White, Width
+from cclnn.models._arguments import (
+    ChunkSize,
+    Compared,
+    Depth,
+    Factor,
+    Hashes,
+    Scale,
+    Seed,
+    Stride,
+    Switch,
+    White,
+    Width,
+)
 from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_trunk, with_attentions
 from cclnn.ops.sparse_attention import Backend
 
@@ -56,9 +67,9 @@ class CCLNN(ResidualSR):
         chunk_size: ChunkSize = 144,
         branch: Branch = "both",
         sparsity: Sparsity = "contrastive",
-        similarity: Similarity = "dot",
-        centre: bool = False,
-        local_round: bool = False,
+        similarity: Compared = "dot",
+        centre: Switch = False,
+        local_round: Switch = False,
         stride: Stride = 1,
         rgb_range: White = 1.0,
         seed: Seed = 0,

@@ -6,10 +6,22 @@ from typing import Any
 import torch
 
 from cclnn._typing import Tensor
-from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention, Similarity
+from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
 from cclnn.layers.residual import ResBlock
 from cclnn.models._architecture import Architecture, Released
-from cclnn.models._arguments import ChunkSize, Depth, Factor, Hashes, Scale, Seed, Stride, White, Width
+from cclnn.models._arguments import (
+    ChunkSize,
+    Compared,
+    Depth,
+    Factor,
+    Hashes,
+    Scale,
+    Seed,
+    Stride,
+    Switch,
+    White,
+    Width,
+)
 from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_trunk, with_attentions
 from cclnn.ops.sparse_attention import Backend
 
@@ -42,9 +54,9 @@ class NLSN(ResidualSR):
         match_reduction: Width = 4,
         n_hashes: Hashes = 4,
         chunk_size: ChunkSize = 144,
-        similarity: Similarity = "dot",
-        centre: bool = False,
-        local_round: bool = False,
+        similarity: Compared = "dot",
+        centre: Switch = False,
+        local_round: Switch = False,
         stride: Stride = 1,
         rgb_range: White = 1.0,
         seed: Seed = 0,
