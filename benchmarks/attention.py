@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 import cclnn
 from cclnn._files import write_atomically
-from cclnn.attribution import attention_health
+from cclnn.attribution import attention_health, replaced_attention
+from cclnn.attribution.health import INTERVENTIONS
 from cclnn.evaluation import find_dataset, tables
 from cclnn.layers import NonLocalSparseAttention
 from cclnn.metrics import psnr
@@ -44,10 +45,13 @@ def main() -> None:
     args = parser.parse_args()
     names = args.models or list_pretrained()
     networks = {Path(name).name: cclnn.load(name) for name in names}
-    found = {name: measure(model, args.set5) for name, model in networks.items() if attentions(model)}
-    text = json.dumps({"crop": CROP, "torch": torch.__version__, "models": found}, indent=1) + "\n"
-    write_atomically(RESULTS, lambda path: path.write_text(text))
-    print(section(json.loads(text)))
+    found: dict[str, Any] = {"crop": CROP, "torch": torch.__version__, "models": {}}
+    for name, model in networks.items():
+        if attentions(model):
+            found["models"][name] = measure(model, args.set5)
+            text = json.dumps(found, indent=1) + "\n"
+            write_atomically(RESULTS, lambda path, text=text: path.write_text(text))  # type: ignore[misc]
+    print(section(found))
 
 
 def attentions(model: torch.nn.Module) -> list[NonLocalSparseAttention]:
@@ -68,11 +72,14 @@ def measure(model: SRModel, set5: Path) -> dict[str, Any]:
         crop = lr[:, :, top : top + CROP, left : left + CROP]
         for name, variant in variants.items():
             layers.setdefault(name, []).append([asdict(layer) for layer in attention_health(variant, crop).layers])
-        for name, value in (attention_health(model, lr, hr, samples=1).psnr or {}).items():
-            scores.setdefault(name, []).append(value)
+        results = {"none": model(lr)}
+        for how in INTERVENTIONS:
+            with replaced_attention(model, how):
+                results[how] = model(lr)
         if "centred" in variants:
-            score = psnr(variants["centred"](lr), hr, border=model.scale).item()
-            scores.setdefault("centred", []).append(score)
+            results["centred"] = variants["centred"](lr)
+        for name, sr in results.items():
+            scores.setdefault(name, []).append(psnr(sr, hr, border=model.scale).item())
     return {
         "scale": model.scale,
         "psnr": {name: mean(values) for name, values in scores.items()},

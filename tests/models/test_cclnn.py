@@ -145,7 +145,7 @@ def test_messages(rejects):
             tiny(ratio=ratio)
     with rejects("`reduction`=16 must divide `channels`=24"):
         tiny(channels=24)
-    with rejects("`backend` must be one of 'auto', 'reference', 'chunked', 'fused', got 'cuda'"):
+    with rejects("`backend` must be one of 'auto', 'reference', 'chunked', 'portable', 'fused', got 'cuda'"):
         tiny(backend="cuda")
 
 
