@@ -1,6 +1,6 @@
 """The paper's Tables 1 and 2 in miniature: small networks of one width trained alike, then measured alike.
 
-python benchmarks/ablation.py --photos PHOTOS --set5 Set5 --b100 B100 [--seeds 0 1] [--out runs/ablation]
+python benchmarks/ablation.py --photos PHOTOS --set5 Set5 --b100 B100 [--seeds 0 1 2] [--out runs/ablation]
 
 Each network is one run of examples/train/train.py; a run that was stopped goes on. All have the same width, depth,
 patches, steps and schedule; PHOTOS without the 8 held out images trains them. benchmarks/results/ablation.json gets the
@@ -26,7 +26,8 @@ TRAIN = ROOT / "examples" / "train" / "train.py"
 RESULTS = ROOT / "benchmarks" / "results" / "ablation.json"
 SIZE = ["channels=32", "n_resblocks=8", "res_scale=1.0"]
 ATTENTION = ["n_hashes=2", "chunk_size=64"]
-NETWORKS = {  # the paper's name -> model, arguments
+COSINE = [*ATTENTION, "similarity=cosine", "centre=true"]
+NETWORKS = {  # the paper's name, with our options where they are on -> model, arguments
     "EDSR": ("edsr", SIZE),
     "NLSN": ("nlsn", SIZE + ATTENTION),
     "CCLNN-Local": ("cclnn", [*SIZE, *ATTENTION, "branch=local"]),
@@ -34,6 +35,9 @@ NETWORKS = {  # the paper's name -> model, arguments
     "CCLNN-NSparse": ("cclnn", [*SIZE, *ATTENTION, "sparsity=none"]),
     "CCLNN-TSparse": ("cclnn", [*SIZE, *ATTENTION, "sparsity=l1"]),
     "CCLNN": ("cclnn", SIZE + ATTENTION),
+    "NLSN, cosine": ("nlsn", SIZE + COSINE),
+    "CCLNN-Non-L, cosine": ("cclnn", [*SIZE, *COSINE, "branch=nonlocal"]),
+    "CCLNN, cosine": ("cclnn", SIZE + COSINE),
 }
 RECIPE = {
     "scale": 2, "steps": 2000, "batch": 8, "patch": 24, "candidates": 3, "lr": 1e-3, "schedule": "cosine",
@@ -46,14 +50,14 @@ def main() -> None:
     parser.add_argument("--photos", required=True, help="folder of training images")
     parser.add_argument("--set5", type=Path, required=True)
     parser.add_argument("--b100", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "ablation")
     args = parser.parse_args()
 
     rows = []
     for seed in args.seeds:
         for name, (model, arguments) in NETWORKS.items():
-            folder = args.out / f"{name}-{seed}"
+            folder = args.out / f"{name.replace(', ', '-')}-{seed}"
             train(args.photos, folder, model, arguments, seed)
             rows.append({"algorithm": name, "seed": seed, **measure(folder, name, args.set5, args.b100)})
             found = {"recipe": RECIPE, "size": SIZE, "attention": ATTENTION, "rows": rows}

@@ -5,15 +5,16 @@ python benchmarks/results_page.py --data Set5 B100 --figures   # measure first; 
 
 Set5 comes first: the seconds and the memory on the page are those of Set5, and nothing else should run meanwhile.
 Results land in benchmarks/results/evaluation-x{2,3,4}.json (`cclnn evaluate`) and diffusion-index.json; ablation.json
-is written by benchmarks/ablation.py.
+is written by benchmarks/ablation.py, attention.json by benchmarks/attention.py.
 """
 
 import argparse
 import json
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
+import attention
 import torch
 from tqdm import tqdm
 
@@ -44,6 +45,7 @@ PAPER_X2 = {  # Set5, Tables 1 and 2
     "CCLNN-TSparse": 38.14,
     "CCLNN": 38.19,
 }
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97.5 % quantiles, 1 to 9 degrees
 CROP, WINDOW = 128, 16  # of the diffusion index: HR pixels per side of the image's middle, and of the window's
 BOX = (84, 218, 60, 64)  # row, column, height, width of the detail shown
 FULL_RANGE = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # BT.601 luma without studio range
@@ -195,6 +197,10 @@ under other conventions differ by far more:
 
 {_ablation_reading()}
 
+## Does the attention attend?
+
+{attention.section(json.loads((RESULTS / "attention.json").read_text()))}
+
 ## Cost
 
 {tables.COSTS} Set5 x2 alone, on an otherwise idle machine: {machine["processor"]}, {machine["threads"]} threads, torch
@@ -257,35 +263,67 @@ def _ablation_text() -> str:
     found = _ablation()
     recipe = ", ".join(f"{name} {value}" for name, value in found["recipe"].items())
     seeds = ", ".join(str(seed) for seed in sorted({row["seed"] for row in found["rows"]}))
-    return f"""Seven small networks, trained alike by `benchmarks/ablation.py` on the photographs that trained the
+    return f"""Small networks, trained alike by `benchmarks/ablation.py` on the photographs that trained the
 bundled weights: {", ".join(found["size"])}; {recipe};
 seed {seeds}. PSNR in dB of the weights after the last step, x2. The paper: CCLNN-L on Set5, after 500,000 steps
 on DIV2K."""
 
 
 def _ablation_table() -> str:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in _ablation()["rows"]:
+        found.setdefault(row["algorithm"], []).append(row)
     rows = []
-    for name, paper in PAPER_X2.items():
-        mine = [row for row in _ablation()["rows"] if row["algorithm"] == name]
-        scores = [f"{mean(row[key] for row in mine):.3f}" for key in ("validation", "Set5", "B100")]
-        rows.append([name, f"{mine[0]['parameters']:,}", *scores, f"{paper:.2f}"])
+    for name, mine in found.items():
+        scores = [_with_interval([row[key] for row in mine]) for key in ("validation", "Set5", "B100")]
+        rows.append([name, f"{mine[0]['parameters']:,}", *scores, f"{PAPER_X2[name]:.2f}" if name in PAPER_X2 else "-"])
     return tables.table(["algorithm", "parameters", "8 held out photographs", "Set5", "B100", "paper, Set5"], rows)
+
+
+def _with_interval(values: list[float], signed: bool = False) -> str:
+    """Mean and, of several seeds, half the width of its 95 % confidence interval (Student's t)."""
+    centre = f"{mean(values):+.3f}" if signed else f"{mean(values):.3f}"
+    if len(values) == 1:
+        return centre
+    quantile = STUDENT[min(len(values) - 1, len(STUDENT)) - 1]
+    return f"{centre} ± {quantile * stdev(values) / len(values) ** 0.5:.3f}"
 
 
 def _ablation_reading() -> str:
     """What the table shows, in numbers that follow from it, and what it does not."""
     rows, steps = _ablation()["rows"], _ablation()["recipe"]["steps"]
-    b100 = {name: mean(row["B100"] for row in rows if row["algorithm"] == name) for name in PAPER_X2}
-    best = max(b100, key=lambda name: b100[name])
-    gain = {name: f"{b100['CCLNN'] - value:+.3f}" for name, value in b100.items()}
+    b100: dict[str, dict[int, float]] = {}
+    for row in rows:
+        b100.setdefault(row["algorithm"], {})[row["seed"]] = row["B100"]
+    best = max(b100, key=lambda name: mean(b100[name].values()))
+    whole = b100["CCLNN"]
+    gain = {
+        name: _with_interval([whole[seed] - value for seed, value in scores.items() if seed in whole], signed=True)
+        for name, scores in b100.items()
+    }
+    cosine = [
+        f"{name.removesuffix(', cosine')} by "
+        + _with_interval([value - b100[name.removesuffix(", cosine")][seed] for seed, value in scores.items()], True)
+        for name, scores in b100.items()
+        if name.endswith(", cosine")
+    ]
+    options = f" Cosine similarity with centring changes {', '.join(cosine)} dB." if cosine else ""
+    seeds = len(whole)
+    spread = (
+        "with one seed. It neither refutes nor confirms the paper's tables: those networks"
+        if seeds == 1
+        else f"with {seeds} seeds (± is the 95 % confidence interval of a mean; differences are taken seed by seed). "
+        "It neither refutes nor confirms the paper's tables: those networks"
+    )
+    unmeasured = ", and how\nmuch another seed would change was not measured" if seeds == 1 else ""
     return f"""On B100, the largest of the three sets, {best} is best; CCLNN, both branches with the contrastive loss,
 differs by {gain["CCLNN-Local"]} dB from its local branch alone and by {gain["CCLNN-Non-L"]} from its non-local branch
 alone, by {gain["EDSR"]} from EDSR and {gain["NLSN"]} from NLSN (Table 1); by {gain["CCLNN-NSparse"]} from the same
-without a loss on the channel weights and by {gain["CCLNN-TSparse"]} from that with the L1 loss (Table 2).
+without a loss on the channel weights and by {gain["CCLNN-TSparse"]} from that with the L1 loss (Table 2).{options}
 
-This shows how such networks stand after {steps:,} steps with one seed. It neither refutes nor confirms the paper's
-tables: those networks are four times as wide, trained {500_000 // steps} times as long and on other images, and how
-much another seed would change was not measured. Here as in the paper the networks differ in parameters, too."""
+This shows how such networks stand after {steps:,} steps {spread} are
+four times as wide, trained {500_000 // steps} times as long and on other images{unmeasured}. Here as in the paper the
+networks differ in parameters, too."""
 
 
 def _rounded_text() -> str:

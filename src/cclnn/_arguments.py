@@ -31,6 +31,11 @@ class Length:
     largest: int
 
 
+@dataclass(frozen=True)
+class Later:
+    """An argument that was added after weights had been published: a file without it means its default."""
+
+
 # Numbers whose annotation declares no range.
 RANGES: dict[type, Range] = {int: Range(0, 1024), float: Range(-1e6, 1e6)}
 LENGTH = Length(0, 256)
@@ -70,11 +75,16 @@ def _plain(value: Any) -> Any:
 def problems_of(kind: type, arguments: Mapping[str, Any]) -> list[str]:
     """What is missing, unexpected, of another type or out of range in a file's arguments for `kind`, in words."""
     needed = stored_parameters(kind)
-    problems = [f"missing {name}" for name in needed.keys() - arguments.keys()]
+    absent = needed.keys() - arguments.keys()
+    problems = [f"missing {name}" for name in absent if not _added_later(needed[name].annotation)]
     problems += [f"unexpected {name}" for name in arguments.keys() - needed.keys()]
     for name in needed.keys() & arguments.keys():
         problems += _problem_of(name, arguments[name], needed[name].annotation)
     return sorted(problems)
+
+
+def _added_later(annotation: Any) -> bool:
+    return any(isinstance(limit, Later) for limit in _unwrapped(annotation)[1])
 
 
 def _problem_of(name: str, value: object, annotation: Any) -> list[str]:

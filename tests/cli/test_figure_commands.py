@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import cclnn
-from cclnn.attribution import local_attribution_map
+from cclnn.attribution import attention_health, local_attribution_map
 from cclnn.cli.commands import cli
 from cclnn.evaluation.datasets import Pair
 
@@ -64,6 +64,37 @@ def test_attribute_shows_blocks(here, show, said):
     assert done.exit_code == 0, done.output
     assert re.match(f"wrote a.png: {said}", done.output)
     assert Path("a.png").stat().st_size > 2000
+
+
+def test_attribute_prints_the_health_that_python_measures(here):
+    lr, hr = Pair("photo", Path("photo.png"), None).load(2)
+    found = attention_health(cclnn.load("mine"), lr, hr)
+    done = run("attribute", "photo.png", "--model", "mine", "--health")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    (layer,) = found.layers
+    assert lines[0].startswith(f"body.0.nonlocal_attention: {layer.buckets:.1f} effective buckets of {layer.n_buckets}")
+    assert lines[0].endswith(f"recall of best matches {layer.recall:.2f}")
+    assert lines[3] == (
+        f"nothing instead of the attention: change {255 * found.change['zero']:.3f} grey levels (rms), "
+        f"{found.psnr['zero'] - found.psnr['none']:+.3f} dB"
+    )
+    alone = run("attribute", "photo.png", "--model", "mine", "--health", "--no-truth")
+    assert alone.exit_code == 0, alone.output
+    assert "dB" not in alone.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--health", "-o", "a.png"], "--health draws nothing: leave out --window and --output"),
+        (["-o", "a.png"], "A figure needs --window and --output; --health prints numbers instead"),
+    ],
+)
+def test_attribute_draws_or_prints(here, arguments, said):
+    done = run("attribute", "photo.png", *arguments)
+    assert done.exit_code == 2
+    assert said in done.output
 
 
 def test_attribute_takes_the_input_itself(here):

@@ -67,6 +67,12 @@ def test_repr_shows_every_argument(kind, name):
     )
 
 
+@pytest.mark.parametrize("kind", [*LAYERS, *LOSSES], ids=lambda kind: kind.__name__)
+def test_docstring_has_an_example(kind):
+    """pytest --doctest-modules runs it."""
+    assert ">>> " in kind.__doc__
+
+
 @every_layer
 def test_dtype_is_that_of_parameters_and_persistent_buffers(layer):
     built = build(layer, dtype=torch.float64)

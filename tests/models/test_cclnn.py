@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from cclnn import load
 from cclnn.layers import CCLNBlock, NonLocalSparseAttention, ResBlock
 from cclnn.losses import channel_contrastive_loss, channel_sparsity_loss
 from cclnn.models import CCLNN, NLSN
@@ -29,6 +30,22 @@ def test_attentions_stand_before_the_first_and_after_every_eighth_residual_block
     assert len(body) == n_resblocks + len(places) + 1
     attentions = [module for module in body.modules() if isinstance(module, NonLocalSparseAttention)]
     assert [attention.seed for attention in attentions] == list(range(len(places)))
+
+
+OPTIONS = {"similarity": "cosine", "centre": True, "local_round": True, "stride": 2}
+
+
+@pytest.mark.parametrize("kind", [NLSN, CCLNN])
+def test_options_reach_every_attention_and_the_file(kind, tmp_path):
+    model = kind(3, channels=16, n_resblocks=8, **OPTIONS).eval()
+    attentions = [layer for layer in model.modules() if isinstance(layer, NonLocalSparseAttention)]
+    assert len(attentions) == 2
+    for attention in attentions:
+        assert {name: getattr(attention, name) for name in OPTIONS} == OPTIONS
+        attention.mean_query.copy_(torch.tensor([0.3, -0.2, 0.1, 0.25]))
+    model.save_pretrained(tmp_path)
+    x = torch.rand(1, 3, 11, 13)
+    assert torch.equal(load(tmp_path)(x), model(x))
 
 
 @pytest.mark.parametrize(("scale", "ratio"), [(2, 0.15), (3, 0.15), (4, 0.10), (8, 0.10)])
@@ -128,7 +145,7 @@ def test_messages(rejects):
             tiny(ratio=ratio)
     with rejects("`reduction`=16 must divide `channels`=24"):
         tiny(channels=24)
-    with rejects("`backend` must be one of 'auto', 'reference', 'chunked', 'fused', got 'cuda'"):
+    with rejects("`backend` must be one of 'auto', 'reference', 'chunked', 'portable', 'fused', got 'cuda'"):
         tiny(backend="cuda")
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import cclnn
-from cclnn._arguments import Length, Range, captured, problems_of
+from cclnn._arguments import Later, Length, Range, captured, problems_of
 from cclnn.hub.description import parse
 from cclnn.models._files import build, describe, weightless
 from cclnn.models.registry import models
@@ -78,6 +78,14 @@ def test_a_call_that_does_not_fit_is_left_to_the_constructor():
 )
 def test_what_a_file_asks_for_is_checked_against_the_annotations(changed, problems):
     assert problems_of(Toy, {**TOY, **changed}) == problems
+
+
+def test_an_argument_added_later_may_be_missing_from_a_file():
+    class Grown:
+        def __init__(self, width: int, option: Annotated[int, Range(1, 3), Later()] = 1) -> None: ...
+
+    assert problems_of(Grown, {"width": 4}) == []
+    assert problems_of(Grown, {"option": 4}) == ["missing width", "option must lie in [1, 3], got 4"]
 
 
 def test_a_missing_argument_is_a_problem():

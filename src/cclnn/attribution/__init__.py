@@ -1,16 +1,21 @@
 """Where a network looks: local attribution maps, the pixels that attend to each other, the channels that count."""
 
 from cclnn.attribution.blocks import Attended, ChannelWeights, attended_pixels, channel_weights
+from cclnn.attribution.health import AttentionHealth, LayerHealth, attention_health, replaced_attention
 from cclnn.attribution.lam import Attribution, blur_path, diffusion_index, gini, local_attribution_map
 
 __all__ = [
     "Attended",
+    "AttentionHealth",
     "Attribution",
     "ChannelWeights",
+    "LayerHealth",
     "attended_pixels",
+    "attention_health",
     "blur_path",
     "channel_weights",
     "diffusion_index",
     "gini",
     "local_attribution_map",
+    "replaced_attention",
 ]

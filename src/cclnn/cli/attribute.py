@@ -22,10 +22,16 @@ if TYPE_CHECKING:
 @click.option(
     "--window",
     type=Numbers("x,y,size"),
-    required=True,
-    help="Window of the result to explain: column, row and side in its pixels.",
+    help="Window of the result to explain: column, row and side in its pixels. Required for a figure.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="PNG, SVG or PDF file to write.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="PNG, SVG or PDF file to write. Required for a figure."
+)
+@click.option(
+    "--health",
+    is_flag=True,
+    help="Print what each sparse attention does with IMAGE and what the result loses without it, and draw nothing.",
+)
 @click.option(
     "--show",
     type=click.Choice(["lam", "attention", "channels"]),
@@ -53,8 +59,9 @@ if TYPE_CHECKING:
 def attribute(
     image: Path,
     model: str,
-    window: tuple[int, int, int],
-    output: Path,
+    window: tuple[int, int, int] | None,
+    output: Path | None,
+    health: bool,
     show: str,
     steps: int,
     batch: int,
@@ -66,8 +73,18 @@ def attribute(
     IMAGE is reduced by the model's scale first, so that the result can be compared with it.
 
     \b
-    Example: cclnn attribute photo.png --window 120,80,16 -o map.png
+    Examples:
+      cclnn attribute photo.png --window 120,80,16 -o map.png
+      cclnn attribute photo.png --health
     """
+    if health:
+        if window is not None or output is not None:
+            raise click.UsageError("--health draws nothing: leave out --window and --output.")
+        with in_one_line():
+            click.echo(_health(image, model, no_truth))
+        return
+    if window is None or output is None:
+        raise click.UsageError("A figure needs --window and --output; --health prints numbers instead.")
     with in_one_line():
         from cclnn.evaluation import figures
 
@@ -89,6 +106,30 @@ def attribute(
                 figure, said = _channels(network, lr)
         figures.save_figure(figure, output)
     click.echo(f"wrote {output}: {said}")
+
+
+def _health(path: Path, name: str, no_truth: bool) -> str:
+    """Numbers of every attention, a line each, and of the interventions."""
+    from cclnn.attribution import attention_health
+    from cclnn.evaluation.datasets import Pair, read_rgb
+    from cclnn.pretrained import load
+
+    model = load(name)
+    if no_truth:
+        found = attention_health(model, read_rgb(path).float() / 255)
+    else:
+        found = attention_health(model, *Pair(path.stem, path, None).load(model.scale))
+    lines = [
+        f"{layer.block}: {layer.buckets:.1f} effective buckets of {layer.n_buckets}, mean cosine of queries "
+        f"{layer.cosine:.2f}, softmax over {layer.participation:.0f} of {layer.met:.0f} pixels met, "
+        f"recall of best matches {layer.recall:.2f}"
+        for layer in found.layers
+    ]
+    words = {"mean": "the mean of all values", "own": "each pixel's own value", "zero": "nothing"}
+    for how, change in found.change.items():
+        loss = "" if found.psnr is None else f", {found.psnr[how] - found.psnr['none']:+.3f} dB"
+        lines.append(f"{words[how]} instead of the attention: change {255 * change:.3f} grey levels (rms){loss}")
+    return "\n".join(lines)
 
 
 def _lam(

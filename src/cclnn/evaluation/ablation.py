@@ -6,6 +6,7 @@ from cclnn.evaluation.paper import ABLATIONS, CONTRASTIVE_WEIGHT, Setting
 from cclnn.models import SRModel
 
 SIZE = ("channels", "n_resblocks")
+PAPERS_ATTENTION = {"similarity": "dot", "centre": False, "local_round": False, "stride": 1}
 
 
 def ablation_rows(
@@ -49,4 +50,5 @@ def _fits(model: SRModel, weight: float | None, setting: Setting) -> bool:
         type(model).__name__ == setting.architecture
         and trained_alike
         and all(model.config.get(key) == value for key, value in setting.arguments.items())
+        and all(model.config.get(key, value) == value for key, value in PAPERS_ATTENTION.items())
     )

@@ -15,6 +15,11 @@ class ChannelAttention(nn.Module):
         channels: c, the number of feature channels.
         reduction: r, the bottleneck has channels // reduction units; must divide channels.
         device, dtype: of parameters and buffers, as for torch's own layers.
+
+    >>> attention = ChannelAttention(8, reduction=4)
+    >>> features = torch.rand(1, 8, 5, 7)
+    >>> torch.equal(attention(features), features * attention.weights(features))
+    True
     """
 
     def __init__(
@@ -61,6 +66,10 @@ class ChannelContrastiveAttention(ChannelAttention):
 
     Returns:
         `(out, loss)`: features like x, and a 0-dim tensor.
+
+    >>> features, loss = ChannelContrastiveAttention(8, reduction=4)(torch.rand(1, 8, 5, 7))
+    >>> features.shape, loss.shape
+    (torch.Size([1, 8, 5, 7]), torch.Size([]))
     """
 
     def __init__(

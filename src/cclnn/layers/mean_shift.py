@@ -23,6 +23,12 @@ class MeanShift(nn.Module):
         rgb_range: value of white, 1 or 255.
         sign: -1 to subtract the mean, +1 to add it.
         device, dtype: of the buffers, as for torch's own layers.
+
+    >>> subtract, add = MeanShift(255.0), MeanShift(255.0, sign=1)
+    >>> add(torch.zeros(1, 3, 1, 1)).flatten()
+    tensor([114.4440, 111.4605, 103.0200])
+    >>> add(subtract(torch.full((1, 3, 1, 1), 128.0))).flatten()
+    tensor([128., 128., 128.])
     """
 
     weight: Tensor

@@ -13,6 +13,11 @@ class PixelAttention(nn.Module):
     Args:
         channels: c, the number of feature channels.
         device, dtype: of parameters and buffers, as for torch's own layers.
+
+    >>> attention = PixelAttention(8)
+    >>> features = torch.rand(1, 8, 5, 7)
+    >>> bool((attention(features) <= features).all())  # each gate lies in (0, 1)
+    True
     """
 
     def __init__(

@@ -22,6 +22,9 @@ class Upsampler(nn.Sequential):
         channels: c, the number of feature channels, kept.
         scale: 3 or a power of two.
         device, dtype: of parameters and buffers, as for torch's own layers.
+
+    >>> Upsampler(8, scale=4)(torch.rand(1, 8, 5, 7)).shape
+    torch.Size([1, 8, 20, 28])
     """
 
     def __init__(

@@ -58,6 +58,10 @@ class ChannelContrastiveLoss(nn.Module):
         ratio: n of Eq. 4; 0 < ratio < 0.5.
         margin: b of Eq. 4.
         reduction: "mean" or "sum".
+
+    >>> import torch
+    >>> ChannelContrastiveLoss(ratio=0.25)(torch.tensor([[0.5, 0.5, 0.5, 0.5]]))
+    tensor(1.)
     """
 
     def __init__(self, *, ratio: float = 0.15, margin: float = 1.0, reduction: Reduction = "mean") -> None:

@@ -15,6 +15,11 @@ class CCLNNLoss(nn.Module):
         weight: lambda, 4e-3 in the paper.
         warmup: epochs 1..warmup train on the reconstruction alone: 150 of 1000 in the paper, 75 of 500 for CCLNN-L.
             Any unit will do, steps for example, as long as `epoch` counts in the same.
+
+    >>> objective = CCLNNLoss(weight=0.5, warmup=1)
+    >>> sr, hr, block_loss = torch.tensor([[[[0.25]]]]), torch.tensor([[[[0.5]]]]), torch.tensor(1.0)
+    >>> objective(sr, hr, block_loss, epoch=1), objective(sr, hr, block_loss, epoch=2)
+    (tensor(0.2500), tensor(0.7500))
     """
 
     def __init__(self, *, weight: float = 4e-3, warmup: int = 150) -> None:

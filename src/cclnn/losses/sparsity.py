@@ -11,6 +11,10 @@ def channel_sparsity_loss(weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
 
     Args:
         weights: W of each image, one per channel.
+
+    >>> import torch
+    >>> channel_sparsity_loss(torch.tensor([[0.25, 0.75]]))
+    tensor(0.5000)
     """
     check_floating("weights", weights)
     check_shape("weights", weights, "b c")
@@ -18,7 +22,12 @@ def channel_sparsity_loss(weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
 
 
 class ChannelSparsityLoss(nn.Module):
-    """`channel_sparsity_loss` as a module."""
+    """`channel_sparsity_loss` as a module.
+
+    >>> import torch
+    >>> ChannelSparsityLoss()(torch.tensor([[0.25, 0.75]]))
+    tensor(0.5000)
+    """
 
     def forward(self, weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
         return channel_sparsity_loss(weights)

@@ -10,7 +10,19 @@ from cclnn._typing import Tensor
 from cclnn.layers.ccln_block import Branch, CCLNBlock, Sparsity
 from cclnn.layers.residual import ResBlock
 from cclnn.models._architecture import Architecture, Released
-from cclnn.models._arguments import ChunkSize, Depth, Factor, Hashes, Scale, Seed, White, Width
+from cclnn.models._arguments import (
+    ChunkSize,
+    Compared,
+    Depth,
+    Factor,
+    Hashes,
+    Scale,
+    Seed,
+    Stride,
+    Switch,
+    White,
+    Width,
+)
 from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_trunk, with_attentions
 from cclnn.ops.sparse_attention import Backend
 
@@ -33,6 +45,7 @@ class CCLNN(ResidualSR):
         chunk_size: pixels per chunk.
         branch: "both", "local" or "nonlocal" (the paper's Table 1).
         sparsity: "contrastive", "l1" or "none" (the paper's Table 2).
+        similarity, centre, local_round, stride: options of `NonLocalSparseAttention`; the defaults are the paper's.
         rgb_range: value of white that the weights expect; the image itself is always in [0, 1].
         seed: seed of the rotations in evaluation; the i-th CCLN block uses seed + i.
         backend: backend of `cclnn.ops.lsh_attention`; not part of `config`.
@@ -54,6 +67,10 @@ class CCLNN(ResidualSR):
         chunk_size: ChunkSize = 144,
         branch: Branch = "both",
         sparsity: Sparsity = "contrastive",
+        similarity: Compared = "dot",
+        centre: Switch = False,
+        local_round: Switch = False,
+        stride: Stride = 1,
         rgb_range: White = 1.0,
         seed: Seed = 0,
         backend: Backend = "auto",
@@ -74,6 +91,10 @@ class CCLNN(ResidualSR):
                 res_scale=res_scale,
                 branch=branch,
                 sparsity=sparsity,
+                similarity=similarity,
+                centre=centre,
+                local_round=local_round,
+                stride=stride,
                 seed=seed + index,
                 backend=backend,
                 device=device,

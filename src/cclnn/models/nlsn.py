@@ -9,7 +9,19 @@ from cclnn._typing import Tensor
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
 from cclnn.layers.residual import ResBlock
 from cclnn.models._architecture import Architecture, Released
-from cclnn.models._arguments import ChunkSize, Depth, Factor, Hashes, Scale, Seed, White, Width
+from cclnn.models._arguments import (
+    ChunkSize,
+    Compared,
+    Depth,
+    Factor,
+    Hashes,
+    Scale,
+    Seed,
+    Stride,
+    Switch,
+    White,
+    Width,
+)
 from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_trunk, with_attentions
 from cclnn.ops.sparse_attention import Backend
 
@@ -25,6 +37,7 @@ class NLSN(ResidualSR):
         match_reduction: the match embedding has channels // match_reduction channels.
         n_hashes: rounds of hashing.
         chunk_size: pixels per chunk.
+        similarity, centre, local_round, stride: options of `NonLocalSparseAttention`; the defaults are the paper's.
         rgb_range: value of white that the weights expect; the image itself is always in [0, 1].
         seed: seed of the rotations in evaluation; the i-th attention uses seed + i.
         backend: backend of `cclnn.ops.lsh_attention`; not part of `config`.
@@ -41,6 +54,10 @@ class NLSN(ResidualSR):
         match_reduction: Width = 4,
         n_hashes: Hashes = 4,
         chunk_size: ChunkSize = 144,
+        similarity: Compared = "dot",
+        centre: Switch = False,
+        local_round: Switch = False,
+        stride: Stride = 1,
         rgb_range: White = 1.0,
         seed: Seed = 0,
         backend: Backend = "auto",
@@ -54,6 +71,10 @@ class NLSN(ResidualSR):
                 n_hashes=n_hashes,
                 chunk_size=chunk_size,
                 res_scale=res_scale,
+                similarity=similarity,
+                centre=centre,
+                local_round=local_round,
+                stride=stride,
                 seed=seed + index,
                 backend=backend,
                 device=device,
