@@ -3,8 +3,8 @@
 import dataclasses
 
 import pytest
-import settings as configuration
-from settings import Settings, parse, read_preset
+from cclnn_training import settings as configuration
+from cclnn_training.settings import Settings, parse, read_preset
 
 NEEDED = ["--data", "photos", "--out", "run"]
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pictures import Picture, Pictures
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cclnn.ops import imresize
+from cclnn_training.pictures import Picture, Pictures
 
 
 class Sample(NamedTuple):

@@ -17,7 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = Path(__file__).parents[1] / "presets"
 
 
 def setting(default: Any, text: str, choices: tuple[Any, ...] | None = None) -> Any:
@@ -52,7 +52,7 @@ class Settings:
     batch: int = setting(16, "patches per step, over all processes")
     accumulate: int = setting(1, "forward and backward passes that a step's batch is split into")
     lr: float = setting(1e-3, "highest learning rate of Adam (paper: 1e-4)")
-    schedule: str = setting("cosine", "of the learning rate, see schedules.py", ("steps", "cosine", "one-cycle"))
+    schedule: str = setting("cosine", "of the learning rate, see cclnn_training/schedules.py", ("steps", "cosine", "one-cycle"))
     decay_every: int = setting(200_000, "steps until the learning rate halves, for --schedule steps")
     warmup: int = setting(250, "steps of linear growth before the schedule (one-cycle has its own)")
     contrastive_weight: float = setting(4e-3, "lambda, the weight of the blocks' loss (Eq. 6)")
@@ -82,7 +82,7 @@ MAY_CHANGE = {  # between a run and its resumption; the rest decides what the we
 def parse(arguments: list[str] | None = None) -> Settings:
     """Settings of a command line. Exits with a line that names what is wrong."""
     parser = argparse.ArgumentParser(
-        prog="train.py", description="Train a network of cclnn; see README.md beside this file."
+        prog="train.py", description="Train a network of cclnn; see README.md beside this program."
     )
     parser.add_argument("--preset", default="tiny-cpu", help=f"a TOML file, or one of {', '.join(preset_names())}")
     types = get_type_hints(Settings)
