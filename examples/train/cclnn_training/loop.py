@@ -1,6 +1,6 @@
 """The program that train.py beside this folder starts.
 
-settings  ->  pictures  ->  patches  ->  a step: loss, gradient, Adam, moving average  ->  validation, checkpoint
+settings  ->  pictures  ->  patches  ->  a step: loss, gradient, optimiser, moving average  ->  validation, checkpoint
 
 The loss is L1, plus the blocks' contrastive loss once the warm-up is over (Liu et al. 2024, Eq. 5-6). A step's batch
 and its hashing depend on --seed and the step's number alone: a run that was stopped, or killed, and started again with
@@ -38,6 +38,7 @@ from cclnn.ops import imresize
 from cclnn.precision import DTYPES, autocast, choose_dtype, keep_freed_memory, lay_out
 from cclnn_training import patches, pictures, state
 from cclnn_training import settings as configuration
+from cclnn_training.optimizers import make_optimizer
 from cclnn_training.report import Report
 from cclnn_training.schedules import schedule
 from cclnn_training.settings import Settings
@@ -104,7 +105,12 @@ def build(settings: Settings, accelerator: Accelerator) -> state.Run:
         for line in state.start_from(settings.init_from, model):
             accelerator.print(line)
     ema = AveragedModel(model, multi_avg_fn=state.moving_average(settings.ema)) if settings.ema else None
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    try:
+        optimizer = make_optimizer(
+            model, kind=settings.optimizer, lr=settings.lr, muon_lr=settings.muon_lr, beta2=settings.beta2
+        )
+    except ValueError as error:
+        sys.exit(f"--optimizer {settings.optimizer}: {error}")
     return state.Run(model, ema, optimizer, settings, accelerator.scaler)
 
 
@@ -135,9 +141,8 @@ def train(
     stop, watch = StopRequest(), Watch(settings.explosion, *progress.usual)
     scores, saved, clock = None, progress.step, time.monotonic()
     for step in range(progress.step + 1, settings.steps + 1):
-        rate = settings.lr * factor(step)
         for group in run.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = group["highest"] * factor(step)
         parts = islice(stream, settings.accumulate)
         mine = backward(network, run, parts, objective, step, accelerator)
         norm = float(accelerator.clip_grad_norm_(network.parameters(), settings.clip or math.inf))
@@ -162,7 +167,9 @@ def train(
         progress.step, progress.seconds, clock = step, progress.seconds + now - clock, now
         ends = step == settings.steps
         told = ends or step % settings.log_every == 0
-        report.count(step, settings.batch, losses | {"gradient": norm}, lr=rate, now=told)
+        report.count(
+            step, settings.batch, losses | {"gradient": norm}, lr=run.optimizer.param_groups[-1]["lr"], now=told
+        )
         if ends or step % settings.validate_every == 0:
             with report.aside():
                 scores = validate(run.averaged, validation, report, step, accelerator, dtype)

@@ -52,7 +52,10 @@ class Settings:
     batch: int = setting(16, "patches per step, over all processes")
     accumulate: int = setting(1, "forward and backward passes that a step's batch is split into")
     lr: float = setting(1e-3, "highest learning rate of Adam (paper: 1e-4)")
-    schedule: str = setting("cosine", "of the learning rate, see cclnn_training/schedules.py", ("steps", "cosine", "one-cycle"))
+    optimizer: str = setting("adam", "for every weight, or Muon for the trunk's convolutions", ("adam", "muon"))
+    muon_lr: float = setting(2e-3, "highest learning rate of Muon, for --optimizer muon")
+    beta2: float = setting(0.999, "Adam's second beta (paper: 0.999)")
+    schedule: str = setting("cosine", "of the learning rates, see schedules.py", ("steps", "cosine", "one-cycle"))
     decay_every: int = setting(200_000, "steps until the learning rate halves, for --schedule steps")
     warmup: int = setting(250, "steps of linear growth before the schedule (one-cycle has its own)")
     contrastive_weight: float = setting(4e-3, "lambda, the weight of the blocks' loss (Eq. 6)")
@@ -75,7 +78,8 @@ class Settings:
 
 LISTS = {name for name, kind in get_type_hints(Settings).items() if kind == tuple[str, ...]}
 MAY_CHANGE = {  # between a run and its resumption; the rest decides what the weights become
-    "steps", "out", "cache", "workers", "compile", "cpu", "explosion", "validate_every", "save_every", "log_every",
+    "steps", "out", "cache", "workers", "precision", "compile", "cpu", "explosion", "validate_every", "save_every",
+    "log_every",
 }  # fmt: skip
 
 
@@ -146,8 +150,9 @@ def check(settings: Settings) -> None:
             raise ValueError(f"--{flag} must be at least {least}, got {value}")
     if 0 < settings.validation_crop < (least := least_validated(settings.scale)):
         raise ValueError(f"--validation-crop must be 0 or at least {least}, got {settings.validation_crop}")
-    if not settings.ema < 1:
-        raise ValueError(f"--ema must be below 1, got {settings.ema}")
+    for name in ("ema", "beta2"):
+        if not getattr(settings, name) < 1:
+            raise ValueError(f"--{name} must be below 1, got {getattr(settings, name)}")
     if settings.batch % settings.accumulate:
         raise ValueError(f"--batch {settings.batch} does not divide into --accumulate {settings.accumulate} parts")
     model_arguments(settings)
@@ -155,8 +160,9 @@ def check(settings: Settings) -> None:
 
 LEAST = {
     "validation": 1, "validation_crop": 0, "patch": 1, "candidates": 1, "workers": 0, "steps": 1, "batch": 1,
-    "accumulate": 1, "lr": 0, "decay_every": 1, "warmup": 0, "contrastive_weight": 0, "contrastive_after": 0,
-    "clip": 0, "ema": 0, "explosion": 1, "seed": 0, "validate_every": 1, "save_every": 1, "log_every": 1,
+    "accumulate": 1, "lr": 0, "muon_lr": 0, "beta2": 0, "decay_every": 1, "warmup": 0, "contrastive_weight": 0,
+    "contrastive_after": 0, "clip": 0, "ema": 0, "explosion": 1, "seed": 0, "validate_every": 1, "save_every": 1,
+    "log_every": 1,
 }  # fmt: skip
 
 
