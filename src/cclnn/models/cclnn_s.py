@@ -144,7 +144,7 @@ SmallCCLNN.architecture = Architecture(
         "the block compares by cosine, without the mean query."
     ),
     variants={"cclnn-s": {}},
-    parameters={"cclnn-s": {}},
+    parameters={"cclnn-s": {2: 432_460, 3: 438_955, 4: 448_048}},
     receptive_radius="global",
-    small={"channels": 16, "n_units": 2},
+    small={"channels": 32, "n_units": 2},
 )
