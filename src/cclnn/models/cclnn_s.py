@@ -129,8 +129,11 @@ class SmallCCLNN(SRModel):
             if loss is not None:
                 losses.append(loss)
         detail = F.pixel_shuffle(self.tail(features + deep), self.scale)
-        large = F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
-        return large + detail, torch.stack(losses).mean() if losses else None
+        return self.enlarge(x) + detail, torch.stack(losses).mean() if losses else None
+
+    def enlarge(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
+        """The image that the network adds its detail to."""
+        return F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
 
 
 SmallCCLNN.architecture = Architecture(
