@@ -36,7 +36,7 @@ from cclnn.metrics import psnr, ssim
 from cclnn.models import SRModel, create_model
 from cclnn.ops import imresize
 from cclnn.precision import DTYPES, autocast, choose_dtype, keep_freed_memory, lay_out
-from cclnn_training import patches, pictures, state
+from cclnn_training import degradations, patches, pictures, state
 from cclnn_training import settings as configuration
 from cclnn_training.optimizers import make_optimizer
 from cclnn_training.report import Report
@@ -288,8 +288,9 @@ def read_data(settings: Settings, accelerator: Accelerator) -> tuple[patches.Pat
         chosen = [i for i in chosen if i not in held_out]
         validation = [partial(middle_of_picture, hr, i, settings.scale, settings.validation_crop) for i in held_out]
     training = patches.Patches(
-        hr, lr, chosen, side=settings.patch, scale=settings.scale, candidates=settings.candidates, seed=settings.seed
-    )
+        hr, lr, chosen, side=settings.patch, scale=settings.scale, candidates=settings.candidates, seed=settings.seed,
+        degradation=degradations.read(settings.degrade), reject=settings.reject,
+    )  # fmt: skip
     return training, validation
 
 

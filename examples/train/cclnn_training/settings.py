@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 from cclnn.models import list_models
 from cclnn.precision import PRECISIONS
+from cclnn_training import degradations
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,6 +44,8 @@ class Settings:
     lr_from: str = setting(
         "patch", "reduce the HR patch (paper), or cut from a reduced image (EDSR)", ("patch", "image")
     )
+    degrade: str = setting("clean", "what LR patches go through, see degradations/*.toml", tuple(degradations.names()))
+    reject: bool = setting(False, "draw again where a patch is flat or shows the blocks of JPEG")
     patch: int = setting(32, "LR patch, pixels per side (paper: 48)")
     candidates: int = setting(3, "crops drawn per patch, of which the most detailed is taken (paper: 1)")
     workers: int = setting(1, "processes that prepare batches, for each process that trains")
@@ -78,7 +81,7 @@ class Settings:
 
 LISTS = {name for name, kind in get_type_hints(Settings).items() if kind == tuple[str, ...]}
 MAY_CHANGE = {  # between a run and its resumption; the rest decides what the weights become
-    "steps", "out", "cache", "workers", "precision", "compile", "cpu", "explosion", "validate_every", "save_every",
+    "steps", "data", "out", "cache", "workers", "precision", "compile", "cpu", "explosion", "validate_every", "save_every",
     "log_every",
 }  # fmt: skip
 
@@ -153,6 +156,8 @@ def check(settings: Settings) -> None:
     for name in ("ema", "beta2"):
         if not getattr(settings, name) < 1:
             raise ValueError(f"--{name} must be below 1, got {getattr(settings, name)}")
+    if settings.degrade != "clean" and settings.lr_from == "image":
+        raise ValueError("--degrade reduces the HR patch: it takes --lr-from patch")
     if settings.batch % settings.accumulate:
         raise ValueError(f"--batch {settings.batch} does not divide into --accumulate {settings.accumulate} parts")
     model_arguments(settings)
