@@ -81,8 +81,8 @@ class Settings:
 
 LISTS = {name for name, kind in get_type_hints(Settings).items() if kind == tuple[str, ...]}
 MAY_CHANGE = {  # between a run and its resumption; the rest decides what the weights become
-    "steps", "data", "out", "cache", "workers", "precision", "compile", "cpu", "explosion", "validate_every", "save_every",
-    "log_every",
+    "steps", "data", "out", "cache", "workers", "precision", "compile", "cpu", "explosion", "validate_every",
+    "save_every", "log_every",
 }  # fmt: skip
 
 
