@@ -4,5 +4,7 @@ from typing import Literal, get_args
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Degrade = Literal["clean", "jpeg75", "jpeg85", "jpeg95", "noise2", "noise5"]
+DEGRADATIONS: tuple[Degrade, ...] = get_args(Degrade)
 TileRule = Literal["auto", "none"]
 TILE_RULES: tuple[TileRule, ...] = get_args(TileRule)

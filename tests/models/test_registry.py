@@ -23,7 +23,7 @@ def weightless(name, **arguments):
 
 
 def test_names_are_sorted_and_those_of_the_design():
-    names = ["cclnn", "cclnn-l", "cclnn-t", "edsr", "edsr-baseline", "edsr-l", "nlsn", "nlsn-l"]
+    names = ["cclnn", "cclnn-l", "cclnn-s", "cclnn-t", "edsr", "edsr-baseline", "edsr-l", "nlsn", "nlsn-l"]
     assert [name for name in list_models() if name in names] == names
     assert list_models() == sorted(list_models())
 

@@ -3,10 +3,9 @@
 from itertools import chain
 
 import numpy as np
-import patches
-import pictures
 import pytest
 import torch
+from cclnn_training import patches, pictures
 from PIL import Image
 
 from cclnn.ops import imresize

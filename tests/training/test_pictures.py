@@ -5,9 +5,9 @@ import pickle
 from pathlib import Path
 
 import numpy as np
-import pictures
 import pytest
 import torch
+from cclnn_training import pictures
 from PIL import Image
 
 from cclnn.ops import imresize

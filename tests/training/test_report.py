@@ -4,8 +4,8 @@ import json
 import time
 
 import pytest
-from report import Report
-from train import OVERFLOWS, SETTLED, Watch
+from cclnn_training.loop import OVERFLOWS, SETTLED, Watch
+from cclnn_training.report import Report
 
 
 def test_a_resumed_log_loses_half_lines_and_later_steps(tmp_path):

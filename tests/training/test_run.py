@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from cclnn_training.state import start_from
 from PIL import Image
-from state import start_from
 
 import cclnn
 

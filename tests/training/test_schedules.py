@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from schedules import cosine, halving, one_cycle, schedule
-from settings import parse
+from cclnn_training.schedules import cosine, halving, one_cycle, schedule
+from cclnn_training.settings import parse
 from torch.optim import lr_scheduler
 
 

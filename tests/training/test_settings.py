@@ -3,8 +3,8 @@
 import dataclasses
 
 import pytest
-import settings as configuration
-from settings import Settings, parse, read_preset
+from cclnn_training import settings as configuration
+from cclnn_training.settings import Settings, parse, read_preset
 
 NEEDED = ["--data", "photos", "--out", "run"]
 
@@ -71,7 +71,10 @@ def test_only_what_cannot_change_the_weights_may_change():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "large"], "--preset large: no such file, nor one of paper, paper-l, tiny-cpu, tiny-gpu"),
+        (
+            ["--preset", "large"],
+            "--preset large: no such file, nor one of paper, paper-l, small-cpu, tiny-cpu, tiny-gpu",
+        ),
         (["--batch", "3", "--accumulate", "2"], "--batch 3 does not divide into --accumulate 2 parts"),
         (["--ema", "1"], "--ema must be below 1, got 1.0"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),

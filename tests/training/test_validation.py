@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-import train
 from accelerate import Accelerator
-from report import Report
+from cclnn_training import loop
+from cclnn_training.report import Report
 
 import cclnn
 
@@ -19,6 +19,6 @@ def test_any_finite_output_has_a_score(tmp_path, bias, finite):
     generator = torch.Generator().manual_seed(0)
     images = [lambda: (torch.rand(1, 3, 12, 12, generator=generator), torch.rand(1, 3, 24, 24, generator=generator))]
     report = Report(tmp_path, step=0, steps=1, silent=True)
-    scores = train.validate(model, images, report, 1, Accelerator(cpu=True), torch.float32)
+    scores = loop.validate(model, images, report, 1, Accelerator(cpu=True), torch.float32)
     assert [math.isfinite(score) for score in scores] == [finite, finite]
     assert model.training

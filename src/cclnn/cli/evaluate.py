@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from cclnn._names import PRECISIONS
+from cclnn._names import DEGRADATIONS, PRECISIONS, Degrade
 from cclnn.cli._errors import in_one_line
 from cclnn.cli._options import Tile
 
@@ -40,6 +40,13 @@ from cclnn.cli._options import Tile
     default="auto",
     show_default=True,
     help="Device to compute on: cpu, cuda, ...; auto takes the GPU if there is one.",
+)
+@click.option(
+    "--degrade",
+    type=click.Choice(DEGRADATIONS),
+    default="clean",
+    show_default=True,
+    help="Compress the LR images, or add noise to them, before they are upscaled.",
 )
 @click.option("--compare", type=click.Choice(["paper"]), help="Show the paper's Table 5 above the measured rows.")
 @click.option(
@@ -76,6 +83,7 @@ def evaluate(
     ensemble: bool,
     precision: str,
     device: str,
+    degrade: Degrade,
     compare: str | None,
     ablation: bool,
     weights: tuple[str, ...],
@@ -123,6 +131,7 @@ def evaluate(
                 ensemble=ensemble,
                 precision=precision,  # type: ignore[arg-type]  # checked by click
                 device=device,
+                degrade=degrade,
                 memory=not no_memory,
                 json_path=json_path,
                 save_images=save_images,
@@ -130,6 +139,8 @@ def evaluate(
             )
         paper = compare == "paper"
         shown = [tables.quality_table(evaluation, paper=paper), tables.cost_table(evaluation)]
+        if gains := tables.gain_table(evaluation):
+            shown.insert(1, gains)
         full = [tables.report(evaluation, paper=paper)]
         if rows is not None:
             ablations = [tables.ablation_tables(rows, evaluation, dataset) for dataset in evaluation.datasets]

@@ -3,6 +3,18 @@
 from cclnn.evaluation.benchmark import bicubic, evaluate
 from cclnn.evaluation.complexity import Cost, cost
 from cclnn.evaluation.datasets import Dataset, Pair, find_dataset
+from cclnn.evaluation.differences import Difference, paired_difference
 from cclnn.evaluation.results import Evaluation
 
-__all__ = ["Cost", "Dataset", "Evaluation", "Pair", "bicubic", "cost", "evaluate", "find_dataset"]
+__all__ = [
+    "Cost",
+    "Dataset",
+    "Difference",
+    "Evaluation",
+    "Pair",
+    "bicubic",
+    "cost",
+    "evaluate",
+    "find_dataset",
+    "paired_difference",
+]

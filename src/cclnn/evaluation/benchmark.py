@@ -15,10 +15,12 @@ import torch
 from einops import rearrange
 
 from cclnn import _machine
-from cclnn._checks import check_at_least
+from cclnn._checks import check_at_least, check_choice
+from cclnn._names import DEGRADATIONS, Degrade
 from cclnn._typing import Float, Tensor
 from cclnn.evaluation.complexity import cost, input_size
 from cclnn.evaluation.datasets import Dataset, Pair, find_dataset
+from cclnn.evaluation.degradations import degrade as degraded
 from cclnn.evaluation.memory import peak_memory
 from cclnn.evaluation.results import Contestant, Evaluation, Result, Score
 from cclnn.image.write import write_png
@@ -55,6 +57,7 @@ def evaluate(
     ensemble: bool = False,
     precision: Precision = "fp32",
     device: str = "auto",
+    degrade: Degrade = "clean",
     memory: bool = True,
     json_path: str | os.PathLike[str] | None = None,
     save_images: str | os.PathLike[str] | None = None,
@@ -73,6 +76,8 @@ def evaluate(
         ensemble: average over the 8 flips and rotations (the papers' "+").
         precision: as in `Upscaler`; the papers use "fp32".
         device: "cpu", "cuda", ...; "auto" is the GPU if there is one.
+        degrade: what happens to every LR image first, "clean", "jpeg75", "jpeg85", "jpeg95", "noise2" or "noise5"; see
+            `cclnn.evaluation.degradations.degrade`.
         memory: measure the peak memory of each model, each in its own process.
         json_path: file to save the results to after every image; if it exists, the run continues from it.
         save_images: folder to save the upscaled images to: MODEL/DATASET_x2/NAME.png.
@@ -92,7 +97,10 @@ def evaluate(
     names = [dataset.name for dataset in datasets]
     if len(set(names)) < len(names):
         raise ValueError(f"`data` must have different names, got {', '.join(names)}.")
-    settings = {"tile": tile, "ensemble": ensemble, "precision": precision}
+    check_choice("degrade", degrade, DEGRADATIONS)
+    settings: dict[str, Any] = {"tile": tile, "ensemble": ensemble, "precision": precision}
+    if degrade != "clean":
+        settings["degrade"] = degrade
     evaluation = _start(
         json_path,
         Evaluation(scale, settings, _machine.facts(gpu=torch.cuda.is_available() and device != "cpu")),
@@ -110,7 +118,7 @@ def evaluate(
     warm: set[str] = set()
     for dataset, pair, waiting in todo:
         done += len(runners) - len(waiting)
-        images = pair.load(scale) if waiting else None
+        images = _load(pair, scale, degrade) if waiting else None
         for runner in waiting:
             assert images is not None  # loaded if a runner waits
             if progress:
@@ -130,6 +138,11 @@ def evaluate(
         _add_cost(evaluation, runner, memory=memory)
         save()
     return evaluation
+
+
+def _load(pair: Pair, scale: int, degrade: Degrade) -> tuple[Tensor, Tensor]:
+    lr, hr = pair.load(scale)
+    return degraded(lr, degrade, name=pair.name), hr
 
 
 def bicubic(lr: Float[Tensor, "b c h w"], *, scale: int) -> Float[Tensor, "b c sh sw"]:

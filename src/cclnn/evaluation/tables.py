@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from cclnn.evaluation.differences import paired_difference
 from cclnn.evaluation.paper import SOURCE, Setting, table5
 from cclnn.evaluation.results import Contestant, Evaluation, Result
 
@@ -21,6 +22,30 @@ def quality_table(evaluation: Evaluation, *, paper: bool = False) -> str:
         ]
         rows.append([model.name, _count(model.parameters), *scores])
     return table(["model", "parameters", *(f"{name} x{evaluation.scale}" for name in datasets)], rows)
+
+
+def gain_table(evaluation: Evaluation) -> str:
+    """One row per model: the mean gain over bicubic in dB, its 95 % interval, and on how many images it is negative.
+
+    Empty where bicubic was not measured, or nothing else.
+    """
+    rows = []
+    for model in evaluation.models:
+        if model.name == "bicubic":
+            continue
+        cells = []
+        for name in evaluation.datasets:
+            result, base = (_find(evaluation, one, name) for one in (model, Contestant("bicubic", "bicubic")))
+            if result is None or base is None:
+                return ""
+            known = {score.image: score.psnr for score in base.scores}
+            pairs = [(score.psnr, known[score.image]) for score in result.scores if score.image in known]
+            found = paired_difference([mine for mine, _ in pairs], [theirs for _, theirs in pairs])
+            below = sum(mine < theirs for mine, theirs in pairs)
+            cells.append(f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f}), {below} of {len(pairs)} below")
+        rows.append([model.name, *cells])
+    head = ["gain over bicubic, dB", *(f"{name} x{evaluation.scale}" for name in evaluation.datasets)]
+    return table(head, rows) if rows else ""
 
 
 def cost_table(evaluation: Evaluation) -> str:
@@ -58,6 +83,7 @@ def report(evaluation: Evaluation, *, paper: bool = False) -> str:
         PROTOCOL,
         quality_table(evaluation, paper=paper),
         *([f"Rows marked (paper): {SOURCE}."] if paper else []),
+        *([gains] if (gains := gain_table(evaluation)) else []),
         COSTS,
         cost_table(evaluation),
         "\n".join([*notes, *(f"- LR of {name}: {source}" for name, source in made.items())]),

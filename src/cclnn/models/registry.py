@@ -9,6 +9,7 @@ from cclnn._checks import check_choice
 from cclnn.models._architecture import Architecture
 from cclnn.models._base import SRModel
 from cclnn.models.cclnn import CCLNN as CCLNN
+from cclnn.models.cclnn_s import SmallCCLNN as SmallCCLNN
 from cclnn.models.edsr import EDSR as EDSR
 from cclnn.models.nlsn import NLSN as NLSN
 

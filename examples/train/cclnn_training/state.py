@@ -13,7 +13,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from settings import Settings, differences
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -21,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 import cclnn
 from cclnn._files import write_atomically
 from cclnn.models import SRModel
+from cclnn_training.settings import Settings, differences
 
 HALF_A_FILE = (EOFError, RuntimeError, UnpicklingError, LookupError)  # what torch.load raises for one
 

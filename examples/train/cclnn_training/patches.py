@@ -11,11 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pictures import Picture, Pictures
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cclnn.ops import imresize
+from cclnn_training.degradations import Degradation, blockiness
+from cclnn_training.pictures import Picture, Pictures
+
+ATTEMPTS = 8  # draws of one patch where flat and blocky ones are rejected
+FLAT = 1.0  # grey levels between neighbours below which a patch is flat
+BLOCKY = 1.5  # differences across JPEG's borders in those inside its blocks
 
 
 class Sample(NamedTuple):
@@ -36,12 +41,25 @@ class Patches(Dataset[Sample]):
         lr: the same, reduced, for patches cut from both; None to leave the reduction to `collate`.
         side: LR pixels per side.
         scale: HR pixels per LR pixel.
+        degradation: makes the LR patch of an HR patch; None for the plain reduction.
+        reject: draw again where a patch is flat or blocky, `ATTEMPTS` times at most.
     """
 
     def __init__(
-        self, hr: Pictures, lr: Pictures | None, chosen: list[int], *, side: int, scale: int, candidates: int, seed: int
+        self,
+        hr: Pictures,
+        lr: Pictures | None,
+        chosen: list[int],
+        *,
+        side: int,
+        scale: int,
+        candidates: int,
+        seed: int,
+        degradation: Degradation | None = None,
+        reject: bool = False,
     ) -> None:
         self.hr, self.lr = hr, lr
+        self.degradation, self.reject = degradation, reject
         self.side, self.scale, self.candidates, self.seed = side, scale, candidates, seed
         self.chosen = chosen
         areas = list(accumulate(hr.shapes[i][0] * hr.shapes[i][1] for i in chosen))
@@ -53,7 +71,22 @@ class Patches(Dataset[Sample]):
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def __getitem__(self, k: int) -> Sample:
-        rng = np.random.default_rng((self.seed, k))
+        for attempt in range(ATTEMPTS):
+            rng = np.random.default_rng((self.seed, k, attempt) if attempt else (self.seed, k))
+            i, row, col = self._place(rng)
+            step = self.scale if self.lr else 1
+            hr = cut(self.hr[i], row * step, col * step, self.side * self.scale)
+            if not (self.reject and (detail(hr) < FLAT or blockiness(hr, row * step, col * step) > BLOCKY)):
+                break
+        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+        lr = turn(cut(self.lr[i], row, col, self.side), turns, flip) if self.lr else None
+        hr = turn(hr, turns, flip)
+        if self.degradation is not None:
+            lr = self.degradation(hr, self.scale, rng)
+        return Sample(hr, lr)
+
+    def _place(self, rng: np.random.Generator) -> tuple[int, int, int]:
+        """A picture, and the row and column of the most detailed candidate in it, in pixels of what is cut."""
         i = self.chosen[min(bisect(self.shares, rng.random()), len(self.chosen) - 1)]
         hr, step = self.hr[i], self.scale if self.lr else 1
         side = self.side * self.scale
@@ -62,11 +95,7 @@ class Patches(Dataset[Sample]):
             for _ in range(self.candidates)
         ]
         row, col = max(places, key=lambda place: detail(cut(hr, place[0] * step, place[1] * step, side)))
-        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-        return Sample(
-            turn(cut(hr, row * step, col * step, side), turns, flip),
-            turn(cut(self.lr[i], row, col, self.side), turns, flip) if self.lr else None,
-        )
+        return i, row, col
 
 
 def batches(patches: Patches, indices: Iterator[list[int]], *, workers: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -11,13 +11,14 @@ from typing import Any, get_type_hints
 
 from cclnn.models import list_models
 from cclnn.precision import PRECISIONS
+from cclnn_training import degradations
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = Path(__file__).parents[1] / "presets"
 
 
 def setting(default: Any, text: str, choices: tuple[Any, ...] | None = None) -> Any:
@@ -43,6 +44,8 @@ class Settings:
     lr_from: str = setting(
         "patch", "reduce the HR patch (paper), or cut from a reduced image (EDSR)", ("patch", "image")
     )
+    degrade: str = setting("clean", "what LR patches go through, see degradations/*.toml", tuple(degradations.names()))
+    reject: bool = setting(False, "draw again where a patch is flat or shows the blocks of JPEG")
     patch: int = setting(32, "LR patch, pixels per side (paper: 48)")
     candidates: int = setting(3, "crops drawn per patch, of which the most detailed is taken (paper: 1)")
     workers: int = setting(1, "processes that prepare batches, for each process that trains")
@@ -52,7 +55,10 @@ class Settings:
     batch: int = setting(16, "patches per step, over all processes")
     accumulate: int = setting(1, "forward and backward passes that a step's batch is split into")
     lr: float = setting(1e-3, "highest learning rate of Adam (paper: 1e-4)")
-    schedule: str = setting("cosine", "of the learning rate, see schedules.py", ("steps", "cosine", "one-cycle"))
+    optimizer: str = setting("adam", "for every weight, or Muon for the trunk's convolutions", ("adam", "muon"))
+    muon_lr: float = setting(2e-3, "highest learning rate of Muon, for --optimizer muon")
+    beta2: float = setting(0.999, "Adam's second beta (paper: 0.999)")
+    schedule: str = setting("cosine", "of the learning rates, see schedules.py", ("steps", "cosine", "one-cycle"))
     decay_every: int = setting(200_000, "steps until the learning rate halves, for --schedule steps")
     warmup: int = setting(250, "steps of linear growth before the schedule (one-cycle has its own)")
     contrastive_weight: float = setting(4e-3, "lambda, the weight of the blocks' loss (Eq. 6)")
@@ -75,14 +81,15 @@ class Settings:
 
 LISTS = {name for name, kind in get_type_hints(Settings).items() if kind == tuple[str, ...]}
 MAY_CHANGE = {  # between a run and its resumption; the rest decides what the weights become
-    "steps", "out", "cache", "workers", "compile", "cpu", "explosion", "validate_every", "save_every", "log_every",
+    "steps", "data", "out", "cache", "workers", "precision", "compile", "cpu", "explosion", "validate_every",
+    "save_every", "log_every",
 }  # fmt: skip
 
 
 def parse(arguments: list[str] | None = None) -> Settings:
     """Settings of a command line. Exits with a line that names what is wrong."""
     parser = argparse.ArgumentParser(
-        prog="train.py", description="Train a network of cclnn; see README.md beside this file."
+        prog="train.py", description="Train a network of cclnn; see README.md beside this program."
     )
     parser.add_argument("--preset", default="tiny-cpu", help=f"a TOML file, or one of {', '.join(preset_names())}")
     types = get_type_hints(Settings)
@@ -146,8 +153,11 @@ def check(settings: Settings) -> None:
             raise ValueError(f"--{flag} must be at least {least}, got {value}")
     if 0 < settings.validation_crop < (least := least_validated(settings.scale)):
         raise ValueError(f"--validation-crop must be 0 or at least {least}, got {settings.validation_crop}")
-    if not settings.ema < 1:
-        raise ValueError(f"--ema must be below 1, got {settings.ema}")
+    for name in ("ema", "beta2"):
+        if not getattr(settings, name) < 1:
+            raise ValueError(f"--{name} must be below 1, got {getattr(settings, name)}")
+    if settings.degrade != "clean" and settings.lr_from == "image":
+        raise ValueError("--degrade reduces the HR patch: it takes --lr-from patch")
     if settings.batch % settings.accumulate:
         raise ValueError(f"--batch {settings.batch} does not divide into --accumulate {settings.accumulate} parts")
     model_arguments(settings)
@@ -155,8 +165,9 @@ def check(settings: Settings) -> None:
 
 LEAST = {
     "validation": 1, "validation_crop": 0, "patch": 1, "candidates": 1, "workers": 0, "steps": 1, "batch": 1,
-    "accumulate": 1, "lr": 0, "decay_every": 1, "warmup": 0, "contrastive_weight": 0, "contrastive_after": 0,
-    "clip": 0, "ema": 0, "explosion": 1, "seed": 0, "validate_every": 1, "save_every": 1, "log_every": 1,
+    "accumulate": 1, "lr": 0, "muon_lr": 0, "beta2": 0, "decay_every": 1, "warmup": 0, "contrastive_weight": 0,
+    "contrastive_after": 0, "clip": 0, "ema": 0, "explosion": 1, "seed": 0, "validate_every": 1, "save_every": 1,
+    "log_every": 1,
 }  # fmt: skip
 
 

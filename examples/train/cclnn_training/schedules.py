@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from settings import Settings
+from cclnn_training.settings import Settings
 
 Schedule = Callable[[int], float]
 

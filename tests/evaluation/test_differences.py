@@ -1,0 +1,42 @@
+"""Intervals of differences, against the normal distribution and against cases worked by hand."""
+
+import numpy as np
+import pytest
+
+from cclnn.evaluation.differences import paired_difference
+
+
+def test_many_images_give_the_interval_of_the_normal_distribution():
+    rng = np.random.default_rng(1)
+    b = rng.normal(30, 5, 2000)
+    a = b + rng.normal(0.1, 0.4, 2000)
+    found = paired_difference(a.tolist(), b.tolist())
+    error = 1.96 * (a - b).std(ddof=1) / 2000**0.5
+    assert found.mean == pytest.approx((a - b).mean())
+    assert found.low == pytest.approx(found.mean - error, abs=0.05 * error)
+    assert found.high == pytest.approx(found.mean + error, abs=0.05 * error)
+
+
+def test_two_images_by_hand():
+    """A resample has both images, or one twice: means 1, 2 and 3 with chances 1/4, 1/2, 1/4."""
+    assert paired_difference([1.0, 3.0], [0.0, 0.0]) == (2.0, 1.0, 3.0)
+    assert paired_difference([1.0, 3.0], [0.0, 0.0], confidence=0.4) == (2.0, 2.0, 2.0)
+
+
+def test_the_order_of_models_turns_the_sign():
+    a, b = [3.0, 5.0, 4.0], [2.0, 5.5, 3.0]
+    one, other = paired_difference(a, b), paired_difference(b, a)
+    assert (one.mean, one.low) == pytest.approx((-other.mean, -other.high))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "confidence", "message"),
+    [
+        ([1.0], [1.0, 2.0], 0.95, "`a` and `b` must be scores of the same images, got 1 and 2"),
+        ([], [], 0.95, "`a` and `b` must be scores of the same images, got 0 and 0"),
+        ([1.0], [2.0], 1.0, "`confidence` must be between 0 and 1, got 1.0"),
+    ],
+)
+def test_refuses(a, b, confidence, message):
+    with pytest.raises(ValueError, match=message):
+        paired_difference(a, b, confidence=confidence)
