@@ -20,8 +20,7 @@ def official_name(key):
 
 
 def load(layer, case):
-    ours = {key: case[f"state.{official_name(key)}"] for key in layer.state_dict()}
-    layer.load_state_dict({key: t.flatten() if "magnitude" in key else t for key, t in ours.items()})
+    layer.load_state_dict({key: case[f"state.{official_name(key)}"] for key in layer.state_dict()})
 
 
 @cases("diva")

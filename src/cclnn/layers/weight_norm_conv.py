@@ -22,10 +22,9 @@ class WeightNormConv2d(nn.Module):
         device, dtype: of parameters and buffers, as for torch's own layers.
 
     >>> layer = WeightNormConv2d(1, out_channels=1, kernel_size=1)
-    >>> _ = layer.load_state_dict({"magnitude": torch.tensor([2.0]), "direction": torch.full((1, 1, 1, 1), 7.0),
-    ...                            "bias": torch.tensor([1.0])})
+    >>> _ = [nn.init.constant_(p, 2.0) for p in layer.parameters()]  # v, g and the bias: the weight is g = 2
     >>> layer(torch.tensor([[[[3.0]]]])).item()
-    7.0
+    8.0
     """
 
     def __init__(
@@ -55,14 +54,13 @@ class WeightNormConv2d(nn.Module):
         self.bias = nn.Parameter(plain.bias.detach())
 
     @staticmethod
-    def _norms(direction: Tensor) -> Float[Tensor, " d"]:
+    def _norms(direction: Tensor) -> Float[Tensor, "d 1 1 1"]:
         wide = direction.to(torch.promote_types(direction.dtype, torch.float32))
-        return wide.square().sum(dim=(1, 2, 3)).sqrt()
+        return wide.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
 
     def weight(self) -> Float[Tensor, "d cg k1 k2"]:
         """g v / |v|."""
-        factor = self.magnitude / self._norms(self.direction)
-        return (self.direction * factor[:, None, None, None]).to(self.direction.dtype)
+        return (self.direction * (self.magnitude / self._norms(self.direction))).to(self.direction.dtype)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         check_shape("x", x, "b c h w", c=self.channels)

@@ -8,10 +8,18 @@ from cclnn._arguments import defaults_of
 from cclnn._checks import check_choice
 from cclnn.models._architecture import Architecture
 from cclnn.models._base import SRModel
+from cclnn.models.a2n import A2N as A2N
 from cclnn.models.cclnn import CCLNN as CCLNN
 from cclnn.models.cclnn_s import SmallCCLNN as SmallCCLNN
+from cclnn.models.divanet import DiVANet as DiVANet
 from cclnn.models.edsr import EDSR as EDSR
+from cclnn.models.enlcn import ENLCN as ENLCN
 from cclnn.models.nlsn import NLSN as NLSN
+from cclnn.models.pan import PAN as PAN
+from cclnn.models.rcan import RCAN as RCAN
+from cclnn.models.rnan import RNAN as RNAN
+from cclnn.models.srcnn import SRCNN as SRCNN
+from cclnn.models.vdsr import VDSR as VDSR
 
 # Class name -> class, for every class imported above.
 ARCHITECTURES: dict[str, type[SRModel]] = {
