@@ -9,6 +9,7 @@ from golden.reader import CASES, COMPOSED, HERE, LIMIT, SHARED, read
 GROUPS = re.compile(
     r"nlsa_|pa\d|resblock|calayer|ccln0|cclnn_|cclloss|edsr_x|nlsn_x|upsampler|meanshift|psnr_|ssim01"
     r"|lam_|rcab|a2n_att|aab|diva_att|divanet_res|rnan_m|rnan_n|enlca"
+    r"|csnln_(csa|nla)|han_(lam|csam)|dasr_(daconv|moco|degrade)|cbam|maconv"
     r"|edsr_wrapper|nlsnrepo_chop|rnanrepo_chop"
 )
 KNOWN = {name for names in CASES.values() for name in names}
@@ -19,7 +20,7 @@ def stems(folder: Path) -> set[str]:
 
 
 def test_no_file_is_listed_twice():
-    assert sum(map(len, CASES.values())) == len(KNOWN) == 109
+    assert sum(map(len, CASES.values())) == len(KNOWN) == 123
 
 
 def test_this_folder_holds_only_known_small_files():
@@ -33,6 +34,7 @@ def test_only_the_large_files_are_absent_from_this_folder():
         "ccln01.f64",
         "ccln02_grad.f32",
         "ccln02_grad.f64",
+        "dasr_moco01",
         "divanet_resblock01",
         "edsr_wrapper_x2_even",
         "enlca02.f64",
