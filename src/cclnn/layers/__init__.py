@@ -34,9 +34,9 @@ from cclnn.layers.upsampler import Upsampler
 from cclnn.layers.weight_norm_conv import WeightNormConv2d
 
 __all__ = [
+    "CBAM",
     "AttentionInAttentionBlock",
     "AttentionMask",
-    "CBAM",
     "CCLNBlock",
     "ChannelAttention",
     "ChannelContrastiveAttention",
