@@ -73,6 +73,7 @@ CASES: dict[str, list[str]] = {
     "dasr_degrade": ["dasr_degrade01"],
     "cbam": _both("cbam01"),
     "maconv": ["maconv01"],
+    "srfbn": ["srfbn_x3"],
 }
 
 

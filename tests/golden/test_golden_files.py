@@ -9,7 +9,7 @@ from golden.reader import CASES, COMPOSED, HERE, LIMIT, SHARED, read
 GROUPS = re.compile(
     r"nlsa_|pa\d|resblock|calayer|ccln0|cclnn_|cclloss|edsr_x|nlsn_x|upsampler|meanshift|psnr_|ssim01"
     r"|lam_|rcab|a2n_att|aab|diva_att|divanet_res|rnan_m|rnan_n|enlca"
-    r"|csnln_(csa|nla)|han_(lam|csam)|dasr_(daconv|moco|degrade)|cbam|maconv"
+    r"|csnln_(csa|nla)|han_(lam|csam)|dasr_(daconv|moco|degrade)|cbam|maconv|srfbn"
     r"|edsr_wrapper|nlsnrepo_chop|rnanrepo_chop"
 )
 KNOWN = {name for names in CASES.values() for name in names}
@@ -20,7 +20,7 @@ def stems(folder: Path) -> set[str]:
 
 
 def test_no_file_is_listed_twice():
-    assert sum(map(len, CASES.values())) == len(KNOWN) == 123
+    assert sum(map(len, CASES.values())) == len(KNOWN) == 124
 
 
 def test_this_folder_holds_only_known_small_files():

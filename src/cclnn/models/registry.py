@@ -11,6 +11,7 @@ from cclnn.models._base import SRModel
 from cclnn.models.cclnn import CCLNN as CCLNN
 from cclnn.models.edsr import EDSR as EDSR
 from cclnn.models.nlsn import NLSN as NLSN
+from cclnn.models.srfbn import SRFBN as SRFBN
 
 # Class name -> class, for every class imported above.
 ARCHITECTURES: dict[str, type[SRModel]] = {
