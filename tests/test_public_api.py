@@ -38,10 +38,15 @@ MODULES = {
             "DirectionalVarianceGroup",
             "EfficientNonLocalContrastiveAttention",
         ),
+        *("CBAM", "ChannelGate", "ChannelSpatialAttention", "CrossScaleAttention"),
+        *("DegradationAwareBlock", "DegradationAwareConv", "DegradationAwareGroup", "DegradationEncoder"),
+        *("FeedbackBlock", "LayerAttention", "MutualAffineBlock", "MutualAffineConv"),
+        *("NonLocalAttention", "SpatialAttention"),
     },
     "losses": {
         *("channel_contrastive_loss", "channel_sparsity_loss", "ChannelContrastiveLoss", "ChannelSparsityLoss"),
         "CCLNNLoss",
+        *("MomentumContrast", "momentum_contrast_loss"),
     },
     "models": {*registry.ARCHITECTURES, "Architecture", "Released", "SRModel", "create_model", "list_models"},
     "ops": {
@@ -53,6 +58,8 @@ MODULES = {
         "lsh_attention",
         "imresize",
         "rgb_to_y",
+        *("Degradation", "blur", "degrade", "draw_degradation"),
+        *("gaussian_kernels", "patch_attention"),
     },
     "image": {
         *("FORMATS", "Format", "ImageFileError", "Metadata", "Picture", "check_fits", "check_target", "convert"),

@@ -71,6 +71,16 @@ CASES: dict[str, list[str]] = {
     "lam_gini": ["lam_gini01", "lam_gini02_sparse"],
     "lam_path": ["lam_blurpath01"],
     "lam_edsr": ["lam_edsr_x4"],
+    "csnln_csa": _both("csnln_csa01"),
+    "csnln_nla": _both("csnln_nla01"),
+    "han_lam": _both("han_lam01"),
+    "han_csam": ["han_csam01"],
+    "dasr_daconv": _both("dasr_daconv01"),
+    "dasr_moco": ["dasr_moco01"],
+    "dasr_degrade": ["dasr_degrade01"],
+    "cbam": _both("cbam01"),
+    "maconv": ["maconv01"],
+    "srfbn": ["srfbn_x3"],
 }
 
 
@@ -136,3 +146,40 @@ def assert_golden_gradients(case: Golden, x: torch.Tensor, named: dict[str, torc
     for key, tensor in named.items():
         assert tensor.grad is not None, key
         assert_golden(tensor.grad, expected[key], float32=float32)
+
+
+def official_name(key: str, names: dict[str, str]) -> str:
+    """Our `key` with its beginning, a key of `names`, replaced by the official one; the longest that fits."""
+    ours = max((name for name in names if key.startswith(f"{name}.") or key == name), key=len)
+    return names[ours] + key.removeprefix(ours)
+
+
+def load_official(
+    case: Golden, layer: torch.nn.Module, names: dict[str, str], *, without: tuple[str, ...] = ()
+) -> None:
+    """Give `layer` the weights of a file: every one of them but `without`. Linear layers may be 1x1 convolutions."""
+    own = layer.state_dict()
+    state = case.under("state.")
+    assert {official_name(key, names) for key in own} == state.keys() - set(without)
+    layer.to(case["input.x"].dtype if "input.x" in case else next(iter(state.values())).dtype)
+    layer.load_state_dict({key: state[official_name(key, names)].reshape(x.shape) for key, x in own.items()})
+
+
+def assert_golden_layer(
+    case: Golden, layer: torch.nn.Module, names: dict[str, str], *, more: tuple[str, ...] = (), float32: float = 1e-5
+) -> None:
+    """Output for `input.x` and the inputs `more`, and the gradients of sum(output * cotangent)."""
+    inputs = [case[f"input.{name}"].requires_grad_() for name in ("x", *more)]
+    y = layer(*inputs)
+    assert_golden(y.reshape(case["output.y"].shape), case["output.y"], float32=float32)
+    (y * case["cotangent"].reshape(y.shape)).sum().backward()
+    for name, x in zip(more, inputs[1:], strict=True):
+        assert x.grad is not None
+        assert_golden(x.grad, case[f"grad.{name}"], float32=10 * float32)
+    named = {}
+    for key, parameter in layer.named_parameters():
+        assert parameter.grad is not None, key
+        official = official_name(key, names)
+        named[official] = torch.empty(case[f"grad.state.{official}"].shape, dtype=parameter.dtype)
+        named[official].grad = parameter.grad.reshape(named[official].shape)
+    assert_golden_gradients(case, inputs[0], named, float32=10 * float32)

@@ -9,6 +9,7 @@ from golden.reader import CASES, COMPOSED, HERE, LIMIT, SHARED, read
 GROUPS = re.compile(
     r"nlsa_|pa\d|resblock|calayer|ccln0|cclnn_|cclloss|edsr_x|nlsn_x|upsampler|meanshift|psnr_|ssim01"
     r"|lam_|rcab|rcan_|a2n_|aab|diva_|divanet_|rnan_|enlca|vdsr_|srcnn"
+    r"|csnln_(csa|nla)|han_(lam|csam)|dasr_(daconv|moco|degrade)|cbam|maconv|srfbn"
     r"|edsr_wrapper|nlsnrepo_chop|rnanrepo_chop"
 )
 KNOWN = {name for names in CASES.values() for name in names}
@@ -45,6 +46,7 @@ def test_only_the_large_files_are_absent_from_this_folder():
         "ccln01.f64",
         "ccln02_grad.f32",
         "ccln02_grad.f64",
+        "dasr_moco01",
         "divanet_resblock01",
         "edsr_wrapper_x2_even",
         "enlca02.f64",

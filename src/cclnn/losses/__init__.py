@@ -1,6 +1,7 @@
 """Training losses of the CCLN paper."""
 
 from cclnn.losses.contrastive import ChannelContrastiveLoss, channel_contrastive_loss
+from cclnn.losses.momentum_contrast import MomentumContrast, momentum_contrast_loss
 from cclnn.losses.objective import CCLNNLoss
 from cclnn.losses.sparsity import ChannelSparsityLoss, channel_sparsity_loss
 
@@ -8,6 +9,8 @@ __all__ = [
     "CCLNNLoss",
     "ChannelContrastiveLoss",
     "ChannelSparsityLoss",
+    "MomentumContrast",
     "channel_contrastive_loss",
     "channel_sparsity_loss",
+    "momentum_contrast_loss",
 ]

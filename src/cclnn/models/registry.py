@@ -19,6 +19,7 @@ from cclnn.models.pan import PAN as PAN
 from cclnn.models.rcan import RCAN as RCAN
 from cclnn.models.rnan import RNAN as RNAN
 from cclnn.models.srcnn import SRCNN as SRCNN
+from cclnn.models.srfbn import SRFBN as SRFBN
 from cclnn.models.vdsr import VDSR as VDSR
 
 # Class name -> class, for every class imported above.

@@ -1,0 +1,39 @@
+"""Channel-spatial attention: one gate per channel and pixel from a 3-D convolution (HAN, Niu et al. 2020)."""
+
+import torch
+from einops import rearrange
+from torch import nn
+
+from cclnn._checks import check_shape
+from cclnn._typing import Float, Tensor
+
+
+class ChannelSpatialAttention(nn.Module):
+    """out = x + gamma x sigmoid(conv3x3x3(x)), over channels, rows and columns.   (Niu et al. 2020, Sec. 3.3)
+
+    One kernel of 27 numbers and a bias for any number of channels. gamma is one number, 0 at initialisation: the layer
+    starts as the identity.
+
+    Args:
+        device, dtype: of the parameters, as for torch's own layers.
+
+    >>> import torch
+    >>> from cclnn.layers import ChannelSpatialAttention
+    >>> x = torch.rand(2, 6, 5, 7)
+    >>> torch.equal(ChannelSpatialAttention()(x), x)
+    True
+    """
+
+    def __init__(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
+        self.conv = nn.Conv3d(1, 1, 3, padding=1, device=device, dtype=dtype)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        check_shape("x", x, "b c h w")
+        gate = self.conv(rearrange(x, "b c h w -> b 1 c h w")).sigmoid()
+        out: Tensor = x + self.gamma * (rearrange(gate, "b 1 c h w -> b c h w") * x)
+        return out
+
+    def extra_repr(self) -> str:
+        return ""

@@ -1,0 +1,137 @@
+"""SRFBN: a feedback network, whose hidden state refines the image step by step (Li et al. 2019)."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from cclnn._checks import check_at_least, check_choice
+from cclnn._typing import Float, Tensor
+from cclnn.layers.feedback_block import GEOMETRIES, SLOPE, FeedbackBlock
+from cclnn.layers.mean_shift import MeanShift
+from cclnn.layers.projection import convolve, enlarge
+from cclnn.models._architecture import Architecture, Released
+from cclnn.models._arguments import Depth, Scale, White, Width
+from cclnn.models._base import SRModel
+
+
+class SRFBN(SRModel):
+    """sr_t = bilinear(x) + out(enlarge(h_t)),  h_t = block(f, h_{t-1}),  f = head(x), t = 1..T.   (Li et al. 2019)
+
+    The last image, sr_T, is the result; `steps(x)` gives them all, which training compares with the true image. The
+    network's weights are the same in every step, so that their number does not depend on T.
+
+    Args:
+        scale: 2, 3, 4 or 8.
+        channels: feature channels.
+        n_groups: groups of the feedback block.
+        n_steps: T.
+        rgb_range: value of white that the weights expect; the image itself is always in [0, 1].
+        device, dtype: where and as what the parameters are made, as in torch's own modules.
+    """
+
+    def __init__(
+        self,
+        scale: Scale = 2,
+        *,
+        channels: Width = 64,
+        n_groups: Depth = 6,
+        n_steps: Depth = 4,
+        rgb_range: White = 255.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        check_choice("scale", scale, GEOMETRIES)
+        check_at_least("channels", channels, 1)
+        check_at_least("n_steps", n_steps, 1)
+        if not rgb_range > 0:
+            raise ValueError(f"`rgb_range` must be positive, got {rgb_range}.")
+        super().__init__(scale)
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.rgb_range = rgb_range
+        self.n_steps = n_steps
+        self.sub_mean = MeanShift(rgb_range, sign=-1, **made)
+        self.head = nn.Sequential(
+            convolve(3, 4 * channels, 3, slope=SLOPE, **made), convolve(4 * channels, channels, 1, slope=SLOPE, **made)
+        )
+        self.block = FeedbackBlock(channels, n_groups=n_groups, scale=scale, **made)
+        self.enlarge = enlarge(channels, GEOMETRIES[scale], slope=SLOPE, **made)
+        self.tail = nn.Conv2d(channels, 3, 3, padding=1, **made)
+        self.add_mean = MeanShift(rgb_range, sign=1, **made)
+
+    def steps(self, x: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b 3 sh sw"]]:
+        """The image after each step, in [0, 1] (not clamped)."""
+        shifted = self.sub_mean(x * self.rgb_range)
+        enlarged = F.interpolate(shifted, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
+        features = self.head(shifted.to(self.tail.weight.dtype))
+        hidden, images = None, []
+        for _ in range(self.n_steps):
+            hidden = self.block(features, hidden)
+            images.append(self.add_mean(enlarged + self.tail(self.enlarge(hidden))) / self.rgb_range)
+        return images
+
+    def super_resolve(self, x: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 sh sw"], None]:
+        return self.steps(x)[-1], None
+
+
+def infer_srfbn(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The scale by the kernel of the enlarging convolution, the width, the groups."""
+    for needed in ("enlarge.0.weight", "tail.weight"):
+        if needed not in tensors:
+            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it SRFBN's?")
+    channels, _, kernel, _ = tensors["enlarge.0.weight"].shape
+    scales = {geometry.kernel: scale for scale, geometry in GEOMETRIES.items()}
+    if "scale" not in given and kernel not in scales:
+        raise ValueError(f"`state_dict`: a kernel of {kernel} pixels belongs to no scale of SRFBN.")
+    groups = sum(bool(re.fullmatch(r"block\.enlarge\.\d+\.0\.weight", name)) for name in tensors)
+    return {"scale": scales.get(kernel), "channels": channels, "n_groups": groups}
+
+
+def srfbn_radius(model: SRFBN) -> int:
+    """A group reaches 2 pixels further, whatever the scale; 1 pixel each for the head, the last enlarging, the tail."""
+    return 2 * model.n_steps * model.block.n_groups + 3
+
+
+SRFBN.architecture = Architecture(
+    title="SRFBN",
+    paper="Li et al. 2019, Feedback Network for Image Super-Resolution",
+    year=2019,
+    url="https://arxiv.org/abs/1903.09814",
+    summary=(
+        "One feedback block, run four times, whose hidden state carries what was found to the next run. New in it: "
+        "later features correct earlier ones through the feedback, with weights shared by all steps. The block that "
+        "LNFSR and DLNFN rest on. Layer to borrow: `FeedbackBlock`."
+    ),
+    variants={"srfbn": {}, "srfbn-s": {"channels": 32, "n_groups": 3}},
+    parameters={
+        "srfbn": {2: 2_140_534, 3: 2_832_758, 4: 3_631_478},
+        "srfbn-s": {2: 282_442, 3: 375_626, 4: 483_146},
+    },
+    receptive_radius=srfbn_radius,
+    input_range=255.0,
+    released=Released(
+        source="https://github.com/Paper99/SRFBN_CVPR19",
+        license="mit",
+        signature="block.upBlocks.0.0.weight",
+        renames=(
+            ("sub_mean.*", "sub_mean.*"),
+            ("add_mean.*", "add_mean.*"),
+            ("conv_in.**", "head.0.**"),
+            ("feat_in.**", "head.1.**"),
+            ("block.compress_in.**", "block.compress_in.**"),
+            ("block.compress_out.**", "block.compress_out.**"),
+            ("block.upBlocks.**", "block.enlarge.**"),
+            ("block.downBlocks.**", "block.reduce.**"),
+            ("block.uptranBlocks.**", "block.mix_low.**"),
+            ("block.downtranBlocks.**", "block.mix_high.**"),
+            ("out.**", "enlarge.**"),
+            ("conv_out.0.*", "tail.*"),
+        ),
+        infer=infer_srfbn,
+        unseen=("n_steps", "rgb_range"),
+    ),
+    small={"channels": 8, "n_groups": 2, "n_steps": 2},
+)
