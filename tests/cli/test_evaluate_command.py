@@ -98,3 +98,23 @@ def test_a_tile_is_a_number_or_a_word(here):
     done = run("bicubic", "--data", "Set5", "--tile", "half")
     assert done.exit_code == 2
     assert "'half' is not a number of pixels, 'auto' or 'none'." in done.output
+
+
+def test_released_checkpoints_fill_table_5(tmp_path):
+    """Two checkpoints in one run; the scale of PAN is the one asked for; the paper's numbers stand beside."""
+    folder = tmp_path / "Set5"
+    folder.mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (39, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png")
+    for name in ("srcnn", "pan"):
+        torch.save(cclnn.pretrained.to_official(cclnn.create_model(name)), tmp_path / f"{name}.pt")
+    weights = [part for name in ("srcnn", "pan") for part in ("--weights", f"{name}={tmp_path / name}.pt")]
+    done = CliRunner().invoke(
+        cli, ["evaluate", *weights, "--data", str(folder), "--scale", "3", "--no-memory", "--quiet", "--device", "cpu"]
+    )
+    assert done.exit_code == 0, done.output
+    head, _, row = (line for line in done.output.splitlines()[:3])
+    assert [cell.strip() for cell in head.split("|")[1:-1]] == ["x3", "srcnn", "SRCNN (paper)", "pan", "pan (paper)"]
+    assert "32.52" in row
+    done = CliRunner().invoke(cli, ["evaluate", "--weights", "pan", "--data", str(folder)])
+    assert "--weights must be NAME=FILE, got 'pan'" in done.output

@@ -1,6 +1,7 @@
 """`cclnn evaluate`: measure PSNR, SSIM and cost of models on folders of images."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from tqdm import tqdm
@@ -9,9 +10,20 @@ from cclnn._names import DEGRADATIONS, PRECISIONS, Degrade
 from cclnn.cli._errors import in_one_line
 from cclnn.cli._options import Tile
 
+if TYPE_CHECKING:
+    from cclnn.models import SRModel
+
 
 @click.command()
-@click.argument("models", nargs=-1, metavar="MODEL...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option(
+    "--weights",
+    "checkpoints",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Model of `cclnn list --models` and a released checkpoint of it, converted first; may be given several times. "
+    "Adds the paper's Table 5 of these models.",
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -77,6 +89,7 @@ from cclnn.cli._options import Tile
 @click.option("--quiet", is_flag=True, help="Do not show a progress bar.")
 def evaluate(
     models: tuple[str, ...],
+    checkpoints: tuple[str, ...],
     data: tuple[Path, ...],
     scale: int,
     tile: str | int,
@@ -115,6 +128,7 @@ def evaluate(
         from cclnn.pretrained import load
 
         keep_freed_memory()
+        converted = {name: _converted(name, file, scale) for name, file in map(_named, checkpoints)}
         rows = ablation_rows({name: load(name) for name in names}, trained_with) if ablation else None
         with tqdm(unit="image", disable=True if quiet else None) as bar:
 
@@ -124,7 +138,7 @@ def evaluate(
                 bar.update(done - bar.n)
 
             evaluation = run(
-                names,
+                {**{name: name for name in names}, **converted} if converted else names,
                 data,
                 scale=scale,
                 tile=tile,  # type: ignore[arg-type]  # checked by Tile
@@ -142,12 +156,34 @@ def evaluate(
         if gains := tables.gain_table(evaluation):
             shown.insert(1, gains)
         full = [tables.report(evaluation, paper=paper)]
+        if converted:
+            beside = tables.table5_table(evaluation, list(converted))
+            shown, full = [beside, *shown], [beside, *full]
         if rows is not None:
             ablations = [tables.ablation_tables(rows, evaluation, dataset) for dataset in evaluation.datasets]
             shown, full = [*shown, *ablations], [*full, *ablations]
         if markdown is not None:
             write_atomically(markdown, lambda temporary: temporary.write_text("\n".join(full)))
     click.echo("\n\n".join(shown).rstrip("\n"))
+
+
+def _named(option: str) -> tuple[str, Path]:
+    """Parse an option such as `rcan=RCAN_BIX2.pt`."""
+    name, separator, file = option.partition("=")
+    if not (name and separator and file):
+        raise ValueError(f"--weights must be NAME=FILE, got {option!r}.")
+    return name, Path(file)
+
+
+def _converted(name: str, file: Path, scale: int) -> "SRModel":
+    """The model of a released checkpoint; the scale is given where no tensor shows it."""
+    from cclnn.hub import read_state_dict
+    from cclnn.models.registry import find_variant
+    from cclnn.pretrained import convert_official
+
+    released = find_variant(name).record.released
+    hidden = {"scale": scale} if released is not None and "scale" in released.unseen else {}
+    return convert_official(name, read_state_dict(file), **hidden)
 
 
 def _weights(options: tuple[str, ...], ablation: bool) -> dict[str, float]:

@@ -48,6 +48,31 @@ def gain_table(evaluation: Evaluation) -> str:
     return table(head, rows) if rows else ""
 
 
+def table5_table(evaluation: Evaluation, models: Iterable[str]) -> str:
+    """Datasets down the side; for each of these models its PSNR / SSIM, and the paper's number beside it.
+
+    The paper's row is that of the same name, without its "+" where only the "+" was printed.
+    """
+    printed = {row.algorithm.rstrip("+").lower(): row for row in table5(evaluation.scale)}
+    wanted = set(models)
+    contestants = [model for model in evaluation.models if model.name in wanted]
+    rows = []
+    for dataset in evaluation.datasets:
+        cells = []
+        for model in contestants:
+            result, row = _find(evaluation, model, dataset), printed.get(model.name)
+            score = row.score(dataset) if row else None
+            cells += [
+                _quality(result.psnr, result.ssim) if result else "",
+                _quality(*score, decimals=2) if score else "",
+            ]
+        rows.append([dataset, *cells])
+    heads = []
+    for name in (model.name for model in contestants):
+        heads += [name, f"{printed[name].algorithm if name in printed else name} (paper)"]
+    return table([f"x{evaluation.scale}", *heads], rows)
+
+
 def cost_table(evaluation: Evaluation) -> str:
     """One row per model: parameters, MACs and activations for a 1280x720 output, seconds per image, peak memory."""
     rows = []

@@ -140,7 +140,7 @@ SmallCCLNN.architecture = Architecture(
     title="CCLNN-S",
     paper="Liu, Chu, Wei 2024, A Channel Contrastive Attention-based Local-Nonlocal Mutual block on Super-Resolution",
     year=2024,
-    url="https://doi.org/10.1587/transinf.2023EDL8092",
+    url="https://doi.org/10.1587/transinf.2024EDP7009",
     summary=(
         "Ours, not the paper's: a CCLN block in a trunk that was chosen by what pays in equal time. Residual units of "
         "three convolutions, one convolution to the pixels, added to the bilinearly enlarged input; the attention of "
