@@ -93,6 +93,11 @@ def export(
     sizes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     with _quiet(), torch.no_grad():
         program = torch.export.export(portable, (torch.rand(EXAMPLE),), dynamic_shapes={"image": sizes})
+    if format == "onnx" and (ours := _own_operators(program)):
+        raise ValueError(
+            f"{type(model).__name__} cannot be written as ONNX: it uses {', '.join(ours)}, which ONNX has no form of. "
+            "format='pt2' keeps them."
+        )
     found: list[float] = []
 
     def write(temporary: Path) -> None:
@@ -144,6 +149,12 @@ def _facts(model: SRModel, portable: _Portable) -> dict[str, str]:
         "reach": "global" if reach is None else str(reach),
         "version": __version__,
     }
+
+
+def _own_operators(program: torch.export.ExportedProgram) -> list[str]:
+    """The operators of this library in a program, which only it can run."""
+    names = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    return sorted(name.removesuffix(".default") for name in names if name.startswith("cclnn"))
 
 
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, facts: Mapping[str, str]) -> None:

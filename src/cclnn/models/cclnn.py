@@ -165,5 +165,5 @@ CCLNN.architecture = Architecture(
         infer=infer_cclnn,
         unseen=("res_scale", "n_hashes", "chunk_size"),
     ),
-    small={"channels": 32, "n_resblocks": 8},
+    small={"channels": 16, "n_resblocks": 2},
 )

@@ -74,5 +74,5 @@ EDSR.architecture = Architecture(
         infer=infer_trunk,
         unseen=("res_scale",),
     ),
-    small={"channels": 32, "n_resblocks": 8},
+    small={"channels": 16, "n_resblocks": 2},
 )

@@ -117,5 +117,5 @@ ENLCN.architecture = Architecture(
         infer=infer_enlcn,
         unseen=("res_scale", "amplification", "margin", "seed"),
     ),
-    small={"channels": 32, "n_resblocks": 8, "margin": 20.0},
+    small={"channels": 32, "n_resblocks": 2, "margin": 20.0},
 )

@@ -129,5 +129,5 @@ NLSN.architecture = Architecture(
         infer=infer_nlsn,
         unseen=("res_scale", "n_hashes", "chunk_size"),
     ),
-    small={"channels": 32, "n_resblocks": 8},
+    small={"channels": 16, "n_resblocks": 2},
 )
