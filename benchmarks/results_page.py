@@ -345,10 +345,9 @@ def _design_text() -> str:
     return f"""Networks and optimisers at equal time of training, by a first version of `benchmarks/design.py` on
 {_design()["hardware"]}: as many steps as the plain trunk makes in the time that 220 steps of 8 patches of 32 pixels
 take it, about a minute and a half. "Time" is that of a step in steps of this trunk, both in processor time and
-measured by turns. PSNR on Y of the eight held out photographs, x2; one seed. All but those
-with Adam use Muon for the trunk's kernels, with rate 3e-3 if not said. "trunk, Adam" has 8 patches a step, the others
-4 of 32 pixels if not said. The trunk: 48
-channels, 6 residual units of three convolutions, one convolution to the pixels, bilinear anchor."""
+measured by turns. PSNR on Y of the eight held out photographs, x2; one seed. All but those with Adam use Muon for the
+trunk's kernels, with rate 3e-3 if not said. "trunk, Adam" alone has 8 patches a step, the others 4 of 32 pixels if not
+said. The trunk: 48 channels, 6 residual units of three convolutions, one convolution to the pixels, bilinear anchor."""
 
 
 def _design_table() -> str:
