@@ -9,11 +9,12 @@ import cclnn.evaluation
 
 def test_names():
     assert set(cclnn.evaluation.__all__) == {
-        *("Cost", "Dataset", "Evaluation", "Pair", "bicubic", "cost", "evaluate", "find_dataset"),
+        *("Cost", "Dataset", "Difference", "Evaluation", "Pair", "bicubic", "cost", "evaluate", "find_dataset"),
+        "paired_difference",
     }
     assert set(cclnn.attribution.__all__) == {
         *("Attended", "Attribution", "ChannelWeights", "attended_pixels", "blur_path", "channel_weights"),
-        *("diffusion_index", "gini", "local_attribution_map"),
+        *("diffusion_index", "gini", "local_attribution_map", "AttentionHealth", "LayerHealth", "attention_health"),
     }
     for module in (cclnn.evaluation, cclnn.attribution):
         assert all(getattr(module, name) is not None for name in module.__all__)

@@ -366,5 +366,5 @@ def test_messages(rejects):
     layer = NonLocalSparseAttention(8, stride=2)
     with rejects(r"`x` must have shape \(b c=8 h w\), got \(2, 32, 5, 7\)"):
         layer(torch.rand(2, 32, 5, 7))
-    with rejects(r"`rotations` must have shape \(e=2 r half\), got \(3, 4, 1\)"):
+    with rejects(r"`rotations` must have shape \(e=2 r axes\), got \(3, 4, 1\)"):
         layer.match(torch.rand(2, 8, 5, 7), rotations=torch.rand(3, 4, 1))

@@ -52,6 +52,18 @@ def build(kind, **arguments):
     return kind(**{**required, **arguments})
 
 
+def inputs_of(layer, built):
+    """An image of features, or what else the layer takes."""
+    x = torch.rand(1, CHANNELS, 5, 7)
+    if layer in (layers.MeanShift, layers.DegradationEncoder):
+        return (torch.rand(1, 3, 5, 7),)
+    if layer is layers.LayerAttention:
+        return (torch.rand(1, 8, CHANNELS, 5, 7),)
+    if layer in (layers.DegradationAwareConv, layers.DegradationAwareBlock, layers.DegradationAwareGroup):
+        return x, torch.rand(1, CHANNELS)
+    return (x,)
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
@@ -155,6 +167,6 @@ def test_every_submodule_is_called(layer):
     called = set()
     for name, module in built.named_modules():
         module.register_forward_hook(lambda *_, name=name: called.add(name))
-    built(torch.rand(1, 3 if layer is layers.MeanShift else CHANNELS, 5, 7))
+    built(*inputs_of(layer, built))
     lists = (torch.nn.ModuleList, torch.nn.ModuleDict)  # they hold modules and have no forward
     assert called == {name for name, module in built.named_modules() if not isinstance(module, lists)}

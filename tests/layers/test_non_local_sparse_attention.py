@@ -297,7 +297,7 @@ def test_messages(rejects):
         layer(torch.rand(8, 5, 7))
     with rejects(r"`x` must not be empty, got shape \(2, 8, 0, 7\)"):
         layer(torch.rand(2, 8, 0, 7))
-    with rejects(r"`rotations` must have shape \(e=2 r half\), got \(3, 4, 1\)"):
+    with rejects(r"`rotations` must have shape \(e=2 r axes\), got \(3, 4, 1\)"):
         layer(torch.rand(2, 8, 5, 7), rotations=torch.rand(3, 4, 1))
     with rejects("`reduction`=4 must divide `channels`=10"):
         NonLocalSparseAttention(10)

@@ -59,7 +59,7 @@ def test_refuses_files_that_are_not_ours(tmp_path, model):
     with pytest.raises(ValueError, match="holds no cclnn configuration"):
         cclnn.load(path)
     rewrite(path, header={"cclnn": json.dumps({"schema": 1, "architecture": "os.system", "arguments": {}})})
-    with pytest.raises(ValueError, match=r"architecture` must be one of 'CCLNN', 'EDSR', 'NLSN', got 'os.system'"):
+    with pytest.raises(ValueError, match=r"architecture` must be one of .*'CCLNN', .*'EDSR', .*, got 'os.system'"):
         cclnn.load(path)
     rewrite(path, header={"cclnn": json.dumps({"schema": 9, "architecture": "EDSR", "arguments": {}})})
     with pytest.raises(ValueError, match="schema must be 1, got 9"):

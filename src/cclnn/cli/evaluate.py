@@ -176,7 +176,7 @@ def _named(option: str) -> tuple[str, Path]:
 
 
 def _converted(name: str, file: Path, scale: int) -> "SRModel":
-    """The model of a released checkpoint; the scale is given where no tensor shows it."""
+    """The model of a released checkpoint; the scale is given where the checkpoint cannot reveal it."""
     from cclnn.hub import read_state_dict
     from cclnn.models.registry import find_variant
     from cclnn.pretrained import convert_official

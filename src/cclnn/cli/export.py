@@ -14,7 +14,7 @@ from cclnn.cli._errors import in_one_line
     "--format",
     "kind",
     type=click.Choice(["onnx", "pt2"]),
-    help="onnx, or pt2 for a program of torch.export.  [default: by the ending of the file]",
+    help="ONNX, or pt2 for a program of torch.export.  [default: by the ending of the file]",
 )
 @click.option("--half", is_flag=True, help="Store weights and compute in float16.")
 @click.option("--check", is_flag=True, help="Compare the file with the model at ten image sizes.")

@@ -264,7 +264,11 @@ class _Worker:
         started = time.perf_counter()
         if job.animated:
             return self._run_animation(job, place, started, make_folders=make_folders)
-        source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STREAM else job.source
+        source: Path | io.BytesIO = Path(job.source)
+        if job.source == STREAM:
+            source = io.BytesIO(sys.stdin.buffer.read())
+        elif not Path(job.source).is_file():  # a pipe is read once
+            source = io.BytesIO(Path(job.source).read_bytes())
         picture, compression = _read(source, self.page), read_compression(source)
         self._prepare_target(job, make_folders=make_folders)
         target = self.sizer["target"]

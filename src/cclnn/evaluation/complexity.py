@@ -173,9 +173,17 @@ def _attention_flops() -> dict[Any, Any]:
         batch, rounds, length = slots
         return int(2 * batch * rounds * length * 3 * chunk * (q[-1] + v[-1]))
 
-    import cclnn.ops.sparse_attention  # noqa: F401  # registers the operators
+    def hashing(embed: Any, rotations: Any, half: int, **_named: Any) -> int:
+        batch, tokens, width = embed
+        return int(2 * batch * tokens * width * rotations[1] * half)
 
-    return {torch.ops.cclnn.chunked_attend: formula, torch.ops.cclnn.fused_attend: formula}
+    def dense(q: Any, k: Any, v: Any, *_rest: Any, **_named: Any) -> int:
+        return int(2 * q[0] * q[1] * k[1] * (q[2] + v[2]))
+
+    import cclnn.ops  # noqa: F401  # registers the operators
+
+    ops = torch.ops.cclnn
+    return {ops.chunked_attend: formula, ops.fused_attend: formula, ops.hash_codes: hashing, ops.dense_attend: dense}
 
 
 def _example(model: nn.Module, size: tuple[int, int]) -> Tensor:
