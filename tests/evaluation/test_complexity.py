@@ -83,7 +83,8 @@ def test_macs_do_not_depend_on_the_backend():
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         reference(torch.rand(1, 3, 19, 23))
     found = counted(chunked, (19, 23))
-    assert found.macs == counted(reference, (19, 23)).macs == counter.get_total_flops() // 2
+    hashing = 19 * 23 * 4 * 4 * 2  # n e r half: an operator that torch does not look into
+    assert found.macs == counted(reference, (19, 23)).macs == counter.get_total_flops() // 2 + hashing
 
 
 def test_blocks_sum_to_the_whole():
