@@ -1,7 +1,7 @@
 """The README.md beside weights: a model card with the YAML header that the Hub reads."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from cclnn._version import __version__
 
@@ -9,6 +9,7 @@ FACTS = ("name", "source", "license", "datasets", "tags", "training", "measured"
 UNITS = {"psnr": "PSNR (Y)", "ssim": "SSIM (Y)"}
 
 
+@runtime_checkable
 class Network(Protocol):
     """What a card states of a model."""
 

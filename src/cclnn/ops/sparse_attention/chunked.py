@@ -189,10 +189,10 @@ class _Group:
         """The three chunks of rows around each chunk, as an overlapping view."""
         return rows.unfold(0, 3 * self.m, self.m).mT
 
-    def products(self, left: Tensor, right: Tensor, buffer: Float[Tensor, "k m w"]) -> Float[Tensor, "k m w"]:
+    def products(self, left: Tensor, right: Tensor, buffer: Float[Tensor, "most m w"]) -> Float[Tensor, "k m w"]:
         return torch.bmm(left, right, out=buffer[: len(left)])
 
-    def sum_windows(self, x: Float[Tensor, "k window e"], buffer: Float[Tensor, "rows e"]) -> Float[Tensor, "rows e"]:
+    def sum_windows(self, x: Float[Tensor, "k window e"], buffer: Float[Tensor, "most e"]) -> Float[Tensor, "rows e"]:
         """For each row, the sum over the windows that contain it."""
         total = buffer[: len(self.keys)].zero_()
         for t in range(3):
