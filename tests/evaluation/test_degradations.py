@@ -42,8 +42,8 @@ def test_compression_is_pillows(quality):
     assert torch.equal(degrade(tensor(photo()), f"jpeg{quality}", name="a"), tensor(Image.open(file)))
 
 
-def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="`degrade` must be one of 'clean', 'jpeg75'"):
+def test_an_unknown_kind_is_refused(rejects):
+    with rejects("`degrade` must be one of 'clean', 'jpeg75'"):
         degrade(FLAT, "jpeg50", name="a")
 
 

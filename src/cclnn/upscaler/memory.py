@@ -59,7 +59,7 @@ def measure(model: Network, dtype: torch.dtype, device: torch.device, *, limit: 
     return fit((FIRST_PROBE**2, first), (side**2, _peak(model, side, dtype, device)))
 
 
-def fit(small: tuple[int, int], large: tuple[int, int]) -> Growth:
+def fit(small: tuple[int, float], large: tuple[int, float]) -> Growth:
     """The growth through two points (pixels, bytes), neither part of it negative; exact at the larger one."""
     (p, p_bytes), (q, q_bytes) = small, large
     quadratic = (q_bytes / q - p_bytes / p) / (q - p)
