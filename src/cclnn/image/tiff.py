@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from cclnn._files import BinaryFile
 from cclnn.image.exif import EXIF_IFD, GPS_IFD, INTEROP_IFD, POINTERS, SIZES, Entry
@@ -61,7 +62,7 @@ class Reader:
             link = 0
         return entries, bad, link
 
-    def _unpack(self, form: str, position: int) -> tuple[int, ...]:
+    def _unpack(self, form: str, position: int) -> tuple[Any, ...]:
         self.file.seek(min(position, 2**62))
         form = self.order + form
         return struct.unpack(form, self.file.read(struct.calcsize(form)))
