@@ -74,7 +74,7 @@ def directory(block: bytes | bytearray, position: int) -> tuple[list[Entry], lis
     return entries, bad
 
 
-def find(block: bytes, *path: int) -> Entry | None:
+def find(block: bytes | bytearray, *path: int) -> Entry | None:
     """The entry with the last tag of `path`, in the directory that the tags before it point to."""
     try:
         entries, _ = directory(block, root(block))

@@ -130,7 +130,7 @@ def of_tiff(image: Any, file: BinaryFile, page: int) -> Found:
         exif=build(tree) if tree.first or any(tree.below.values()) else None,
         xmp=values.get(tiff.XMP),
         iptc=iptc,
-        dpi=image.info.get("dpi"),
+        dpi=_sound(image.info.get("dpi")),
         orientation=turned if tiff.ORIENTATION in own else None,
         lost=lost + without,
     )
@@ -144,7 +144,7 @@ def of_others(image: Any, file: BinaryFile) -> Found:
         icc=info.get("icc_profile"),
         exif=info.get("exif"),
         xmp=packet.encode() if isinstance(packet, str) else packet,
-        dpi=info.get("dpi"),
+        dpi=_sound(info.get("dpi")),
         cicp=cicp_of_avif(file) if image.format == "AVIF" else None,
         lossless=image.format == "WEBP" and _is_lossless(file),
     )
