@@ -267,7 +267,7 @@ class _Worker:
         source: Path | io.BytesIO = Path(job.source)
         if job.source == STREAM:
             source = io.BytesIO(sys.stdin.buffer.read())
-        elif not Path(job.source).is_file():  # a pipe is read once
+        elif Path(job.source).is_fifo():  # a pipe is read once
             source = io.BytesIO(Path(job.source).read_bytes())
         picture, compression = _read(source, self.page), read_compression(source)
         self._prepare_target(job, make_folders=make_folders)
