@@ -336,7 +336,7 @@ def middle_of_pair(pair: DatasetPair, scale: int, crop: int) -> Pair:
 
 
 def middle(length: int, most: int, scale: int = 1) -> slice:
-    """Of `length` LR pixels the `most` in the middle (0: all), in pixels `scale` times as fine."""
+    """The middle `most` of `length` LR pixels (0: all of them), as a slice of an image `scale` times as large."""
     size = min(length, most) if most else length
     start = (length - size) // 2
     return slice(start * scale, (start + size) * scale)

@@ -66,7 +66,7 @@ class Patches(Dataset[Sample]):
         self.shares = [area / areas[-1] for area in areas]
 
     def fingerprint(self) -> str:
-        """Of the pictures' names and sizes: a run goes on with the same patches only if it is the same."""
+        """A hash of the images' names and sizes: a resumed run draws the same patches only if it is equal."""
         facts = [(Path(self.hr.names[i]).name, *self.hr.shapes[i]) for i in self.chosen]
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 

@@ -123,7 +123,7 @@ def default_cache() -> Path:
 
 
 def _key(paths: list[Path], scale: int) -> str:
-    """Of what is decoded: another place, size or time of any file, another key."""
+    """The cache's key: it changes with the path, the size or the time of any decoded file."""
     digest = hashlib.sha256(f"2 {scale}".encode())
     for path in paths:
         for file in (path, reduced(path, scale)):

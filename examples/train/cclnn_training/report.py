@@ -15,7 +15,10 @@ from cclnn._files import write_atomically
 
 
 class Report:
-    """Of the first process; the others have a `silent` one. Half lines, and those after the step resumed from, go."""
+    """Writes the log of a run: in the first process alone, the others have a `silent` one.
+
+    When a run resumes, half lines and lines after the step it resumes from are removed.
+    """
 
     def __init__(self, out: Path, *, step: int, steps: int, silent: bool) -> None:
         self.silent = silent

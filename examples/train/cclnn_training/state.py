@@ -175,7 +175,7 @@ def made_with() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """Of the code that runs, "unknown" outside a repository; "-changed" where files differ from it."""
+    """The commit of the running code: "unknown" outside a repository, with "-changed" where files differ from it."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=-changed", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
