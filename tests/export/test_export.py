@@ -23,7 +23,7 @@ from cclnn.pretrained import OnnxModel
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def traceable(request):
     if annotations_are_checked(request.config):
         pytest.skip("torch.export cannot trace the checks of annotations")
