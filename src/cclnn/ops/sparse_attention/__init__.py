@@ -1,4 +1,4 @@
-"""Spherical-LSH sparse attention: a plan (who meets whom) and interchangeable ways to attend."""
+"""Spherical-LSH sparse attention: a plan (which tokens attend to which) and interchangeable ways to attend."""
 
 from typing import Literal
 
@@ -45,7 +45,7 @@ def lsh_attention(
     Args:
         query: q, also the keys once normalised; any floating dtype and device.
         value: v, of the same dtype as `query`, else both are promoted; under autocast both take its dtype.
-        plan: who meets whom, from `make_plan`.
+        plan: which tokens attend to which, from `make_plan`.
         backend: "reference" (the released formulation), "chunked" (same result, lean and fast on any device),
             "portable" (same result in torch's own operators, which export to ONNX), "fused" (Triton, for NVIDIA GPUs)
             or "auto": "chunked" as long as "fused" has not been measured on a GPU; "reference" in forward-mode

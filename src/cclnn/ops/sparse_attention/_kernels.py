@@ -294,11 +294,11 @@ def differentiate_keys(
     total_v = sum_so_far(grad_v, tokens, FIRST, D, PADDED_D)  # BLOCK d
     for x in range(begin, end, STEP):
         i = x + tl.arange(0, STEP)
-        asks = (i < -copies) | ((i >= 0) & (i < n)) | (i >= n + copies)  # STEP
+        is_query = (i < -copies) | ((i >= 0) & (i < n)) | (i >= n + copies)  # STEP
         met = tl.load((line + x) + tl.arange(0, STEP))
         query = load_rows(q, met, E, PADDED_E)  # STEP e
         cotangent = load_rows(grad, met, D, PADDED_D)  # STEP d
-        offset = tl.where(asks, tl.load(shift + met), float("inf"))[None, :]  # 1 STEP
+        offset = tl.where(is_query, tl.load(shift + met), float("inf"))[None, :]  # 1 STEP
         mean = tl.load(delta + met)[None, :]  # 1 STEP
         scores = dot(key, tl.trans(query), SCORE_PRECISION)  # BLOCK STEP, transposed
         weights = weigh(scores, offset, near, i, m)

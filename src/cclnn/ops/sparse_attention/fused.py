@@ -29,12 +29,12 @@ WIDEST = 256  # channels of q or v: a block of their float32 sums must fit in re
 
 
 class Tile(NamedTuple):
-    """Rows a program owns, rows it meets per step, and how Triton schedules it.
+    """Query rows of a program, key rows per step, and how Triton schedules it.
 
     Three stages: token indices one step ahead of the rows, rows one step ahead of the products.
     """
 
-    own: int
+    queries: int
     step: int
     warps: int
     stages: int
@@ -219,7 +219,7 @@ class _Call:
         sizes = (self.n, self.chunk, self.rounds, turn, self.lines.shape[-1])
         ends = (start, stop, self.s - self.n) if name == "keys" else ()
         with torch.cuda.device(self.q.get_device()):
-            kernel[(self.b * -(-(stop - start) // tile.own),)](
+            kernel[(self.b * -(-(stop - start) // tile.queries),)](
                 *tensors,
                 *sizes,
                 *ends,
@@ -227,7 +227,7 @@ class _Call:
                 D=self.d,
                 PADDED_E=self.padded_e,
                 PADDED_D=self.padded_d,
-                BLOCK=tile.own,
+                BLOCK=tile.queries,
                 STEP=tile.step,
                 FIRST=turn == 0 and not copies,
                 PRECISION=self.precision,
@@ -243,11 +243,15 @@ class _Call:
         e, d = self.padded_e, self.padded_d
         kept = e if name == "attend" else e + d  # width of the rows that a program keeps beside its sums
         sums = {"attend": d, "queries": e, "keys": e + d}[name]
-        room = _shared_memory(self.q)
+        available = _shared_memory(self.q)
         tiles = (SINGLE if self.q.dtype == torch.float32 else HALF)[name]
         for tile in tiles:
-            memory = (tile.own * kept + tile.stages * tile.step * (e + d)) * size
-            if tile.own < max(32, 2 * self.chunk) and tile.own * sums <= tile.warps * SUMS and memory <= room:
+            memory = (tile.queries * kept + tile.stages * tile.step * (e + d)) * size
+            if (
+                tile.queries < max(32, 2 * self.chunk)
+                and tile.queries * sums <= tile.warps * SUMS
+                and memory <= available
+            ):
                 return tile
         return tiles[-1]
 
