@@ -29,12 +29,12 @@ WIDEST = 256  # channels of q or v: a block of their float32 sums must fit in re
 
 
 class Tile(NamedTuple):
-    """Query rows of a program, key rows per step, and how Triton schedules it.
+    """Rows of a program (keys in the pass over keys, queries elsewhere), opposite rows per step, and Triton's schedule.
 
     Three stages: token indices one step ahead of the rows, rows one step ahead of the products.
     """
 
-    queries: int
+    rows: int
     step: int
     warps: int
     stages: int
@@ -219,7 +219,7 @@ class _Call:
         sizes = (self.n, self.chunk, self.rounds, turn, self.lines.shape[-1])
         ends = (start, stop, self.s - self.n) if name == "keys" else ()
         with torch.cuda.device(self.q.get_device()):
-            kernel[(self.b * -(-(stop - start) // tile.queries),)](
+            kernel[(self.b * -(-(stop - start) // tile.rows),)](
                 *tensors,
                 *sizes,
                 *ends,
@@ -227,7 +227,7 @@ class _Call:
                 D=self.d,
                 PADDED_E=self.padded_e,
                 PADDED_D=self.padded_d,
-                BLOCK=tile.queries,
+                BLOCK=tile.rows,
                 STEP=tile.step,
                 FIRST=turn == 0 and not copies,
                 PRECISION=self.precision,
@@ -246,10 +246,10 @@ class _Call:
         available = _shared_memory(self.q)
         tiles = (SINGLE if self.q.dtype == torch.float32 else HALF)[name]
         for tile in tiles:
-            memory = (tile.queries * kept + tile.stages * tile.step * (e + d)) * size
+            memory = (tile.rows * kept + tile.stages * tile.step * (e + d)) * size
             if (
-                tile.queries < max(32, 2 * self.chunk)
-                and tile.queries * sums <= tile.warps * SUMS
+                tile.rows < max(32, 2 * self.chunk)
+                and tile.rows * sums <= tile.warps * SUMS
                 and memory <= available
             ):
                 return tile
