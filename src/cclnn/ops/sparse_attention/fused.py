@@ -247,11 +247,7 @@ class _Call:
         tiles = (SINGLE if self.q.dtype == torch.float32 else HALF)[name]
         for tile in tiles:
             memory = (tile.rows * kept + tile.stages * tile.step * (e + d)) * size
-            if (
-                tile.rows < max(32, 2 * self.chunk)
-                and tile.rows * sums <= tile.warps * SUMS
-                and memory <= available
-            ):
+            if tile.rows < max(32, 2 * self.chunk) and tile.rows * sums <= tile.warps * SUMS and memory <= available:
                 return tile
         return tiles[-1]
 
