@@ -228,6 +228,21 @@ def test_another_run_that_was_faster_is_no_failure(folder, run, monkeypatch):
     assert (folder.parent / "photos_x2" / "a.png").read_bytes() == b"by another run"
 
 
+def test_another_run_that_finishes_between_two_checks_is_no_failure(folder, run, monkeypatch):
+    import cclnn.image.write
+
+    real = cclnn.image.write.check_target
+
+    def check(path, **options):
+        Path(path).write_bytes(b"by another run")
+        real(path, **options)
+
+    monkeypatch.setattr(cclnn.image.write, "check_target", check)
+    done = run(folder)
+    assert done.exit_code == 0, done.output
+    assert "0 failed" in done.stdout
+
+
 def test_long_names_into_a_folder_and_beside(tmp_path, run):
     name = "画" * 80 + ".png"
     Image.fromarray(zoo.pixels(3)).save(tmp_path / name)

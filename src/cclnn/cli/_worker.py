@@ -109,7 +109,7 @@ class Worker:
             job.target.parent.mkdir(parents=True, exist_ok=True)
             if job.target.is_file() and not self.overwrite:
                 raise FileExistsError
-        check_target(job.target, overwrite=self.overwrite)
+        check_target(job.target, overwrite=self.overwrite or make_folders)  # another run may finish it at any moment
         remove_leftovers(job.target)
 
     @contextmanager
