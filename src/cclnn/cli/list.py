@@ -77,7 +77,9 @@ def _models() -> list[dict[str, Any]]:
     from cclnn.models import create_model
     from cclnn.models.registry import models
 
-    published = {entry["model"] for entry in manifest().values()}
+    published: dict[str, list[str]] = {}
+    for entry in manifest().values():
+        published.setdefault(entry["model"], []).append(f"x{entry['config']['scale']}")
     rows = []
     for name, variant in models().items():
         record = variant.record
@@ -89,7 +91,7 @@ def _models() -> list[dict[str, Any]]:
         rows.append(
             {
                 **row,
-                "weights": "yes" if name in published else "no",
+                "weights": " ".join(sorted(published.get(name, ()))) or None,
                 "scales": " ".join(map(str, record.scales)),
                 "year": str(record.year),
                 "paper": f"{record.title}: {record.note}" if record.note else record.title,

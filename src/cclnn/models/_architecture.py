@@ -19,7 +19,8 @@ class Released:
 
     Args:
         source: where the released code is published.
-        license: identifier of the released code's licence, or "none stated".
+        license: identifier of the released code's licence, or its terms in two words; "none found" where neither a
+            licence file nor the README of the repository states one.
         signature: template of a key that checkpoints of this architecture have and no other architecture's have.
         renames: pairs of templates; a key that none of them matches is an error.
         infer: (tensors under our names, arguments given by the caller) -> the constructor arguments that shapes and

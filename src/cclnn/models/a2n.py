@@ -86,7 +86,7 @@ A2N.architecture = Architecture(
     input_range=255.0,
     released=Released(
         source="https://github.com/haoyuc/A2N",
-        license="unknown",
+        license="none found",
         signature="AAB_trunk.0.attention.k1.weight",
         renames=(
             *NEAREST,

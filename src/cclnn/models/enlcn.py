@@ -104,7 +104,7 @@ ENLCN.architecture = Architecture(
     receptive_radius="global",
     released=Released(
         source="https://github.com/Zj-BinXia/ENLCA",
-        license="unknown",
+        license="none found",
         signature="body.0.attn_fn.projection_matrix",
         renames=(
             *TRUNK,

@@ -118,7 +118,7 @@ NLSN.architecture = Architecture(
     receptive_radius="global",
     released=Released(
         source="https://github.com/HarukiYqM/Non-Local-Sparse-Attention",
-        license="none stated",
+        license="none found",
         signature="body.0.conv_match.0.weight",
         renames=(
             *TRUNK,

@@ -68,7 +68,7 @@ PAN.architecture = Architecture(
     receptive_radius=pan_radius,
     released=Released(
         source="https://github.com/zhaohengyuan1/PAN",
-        license="unknown",
+        license="none found",
         signature="SCPA_trunk.0.conv1_a.weight",
         renames=(
             *NEAREST,

@@ -96,7 +96,7 @@ RCAN.architecture = Architecture(
     input_range=255.0,
     released=Released(
         source="https://github.com/yulunzhang/RCAN",
-        license="unknown",
+        license="none found",
         signature="body.0.body.0.body.3.conv_du.0.weight",
         renames=(
             *TRUNK[:5],

@@ -110,7 +110,7 @@ RNAN.architecture = Architecture(
     input_range=255.0,
     released=Released(
         source="https://github.com/yulunzhang/RNAN",
-        license="unknown",
+        license="none found",
         signature="body_nl_low.0.body.0.RA_RB1.0.body.0.weight",
         renames=(
             *TRUNK[:5],

@@ -140,7 +140,7 @@ VDSR.architecture = Architecture(
     input_channels="y",
     released=Released(
         source="https://github.com/twtygqyy/pytorch-vdsr",
-        license="unknown",
+        license="none found",
         signature="residual_layer.0.conv.weight",
         renames=(
             ("sub_mean.*", "sub_mean.*"),
