@@ -1,6 +1,7 @@
 """What every network of the library is: a module that knows its scale and how to build itself again."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from cclnn._checks import check_shape
+from cclnn._eager import has_numbers
 from cclnn._typing import Float, Tensor
 from cclnn.hub.download import Access
 from cclnn.hub.files import open_source
@@ -19,12 +21,17 @@ from cclnn.models._configured import ConfiguredModel
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+LOOKS = 8  # images of each model: reading numbers off a GPU waits for it
+FAR = 0.5  # outside [0, 1]: beyond what noise and resampling add
+
 
 class SRModel(ConfiguredModel):
     """A super-resolution network: RGB image (b 3 h w) in [0, 1] to RGB image (b 3 scale*h scale*w), not clamped.
 
     `model(x)` is the image; `model(x, return_loss=True)` is the image and a 0-dim loss of the network's own, zero where
-    there is none. Any h, w >= 1: what padding or luma handling a network needs is inside it.
+    there is none. Any h, w >= 1: what padding or luma handling a network needs is inside it. Whole numbers are refused.
+    The first images that a model is given in eager mode are looked at: if one reaches far outside [0, 1], a warning
+    says so, once.
 
     A subclass calls `super().__init__(scale)`, computes in `super_resolve`, and has its record in `architecture`.
     `model.config` is captured from the call of its constructor; `type(model)(**model.config)` has the same layers.
@@ -34,6 +41,7 @@ class SRModel(ConfiguredModel):
     """
 
     architecture: ClassVar[Architecture]
+    _looks: int = LOOKS
 
     def __init__(self, scale: int) -> None:
         super().__init__()
@@ -47,6 +55,13 @@ class SRModel(ConfiguredModel):
         self, x: Float[Tensor, "b 3 h w"], *, return_loss: bool = False
     ) -> Float[Tensor, "b 3 sh sw"] | tuple[Float[Tensor, "b 3 sh sw"], Float[Tensor, ""]]:
         check_shape("x", x, "b c h w", c=3)
+        if not x.is_floating_point():
+            raise TypeError(
+                f"`x` must be a floating-point image, black 0 and white 1, got {x.dtype}. "
+                f"Divide it by its white (x / 255 for 8 bits), or give it to cclnn.upscale."
+            )
+        if has_numbers(x) and self._looks:  # in this order: compiled code must not depend on the count
+            self._looks = 0 if _warn_of_range(x) else self._looks - 1
         sr, loss = self.super_resolve(x)
         sr = sr.to(x.dtype)
         if not return_loss:
@@ -116,3 +131,15 @@ class SRModel(ConfiguredModel):
         """
         with _files.saved_for(self, repo_id, dtype=dtype, card=card) as folder:
             return upload_folder(folder, repo_id, private=private, token=token, message=message)
+
+
+def _warn_of_range(x: Float[Tensor, "b 3 h w"]) -> bool:
+    """Warn if numbers lie far outside [0, 1]; whether they did."""
+    if not x.numel():
+        return False
+    least, most = (bound.item() for bound in x.detach().aminmax())
+    far = least < -FAR or most > 1 + FAR
+    if far:
+        text = f"`x` should be an image with black 0 and white 1, got numbers from {least:.4g} to {most:.4g}."
+        warnings.warn(text, RuntimeWarning, stacklevel=5)
+    return far

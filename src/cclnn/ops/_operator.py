@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch.autograd import forward_ad
 
+from cclnn._eager import inside_transform
 from cclnn._typing import Tensor
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -34,7 +35,7 @@ def why_no_operator(*tensors: Tensor) -> str | None:
     """
     if torch.compiler.is_compiling():
         return None
-    if torch._C._functorch.peek_interpreter_stack() is not None:  # torch has no public question for it
+    if inside_transform():
         return "torch.func's transforms (grad, jvp, vmap, jacrev, hessian, ...) cannot look into it"
     if any(forward_ad.unpack_dual(x).tangent is not None for x in tensors):  # type: ignore[no-untyped-call]
         return "it has no forward-mode derivative"
