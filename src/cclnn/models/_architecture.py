@@ -26,11 +26,11 @@ class Released:
         infer: (tensors under our names, arguments given by the caller) -> the constructor arguments that shapes and
             values reveal.
         unseen: arguments that change the output but that no checkpoint can reveal.
-        dropped: templates of official keys that hold nothing to keep; `restore` makes them again.
+        dropped: templates of official keys that hold nothing to keep; `restore` makes again those that a
+            checkpoint must have.
         unpack: official tensors (without wrappers' prefixes) -> the tensors that `renames` takes, where values or
             shapes change, not names alone.
-        restore: (our model, tensors under official names) -> the official state dict: the inverse of `unpack` and of
-            `dropped`.
+        restore: (our model, tensors under official names) -> the official state dict: the inverse of `unpack`.
     """
 
     source: str
@@ -64,6 +64,8 @@ class Architecture:
         low_precision: number formats below float32 in which it is tested to work.
         input_channels: what the network itself looks at, "rgb" or "y" (luma); images are RGB in any case.
         input_range: value of white that released weights expect.
+        trained_apart: templates, as in `Released`, of parameters that the image does not depend on: a loss outside the
+            network trains them.
         released: how released checkpoints look; None where no code or weights were released.
         note: a restriction to print beside the name wherever models are listed.
         small: arguments that make every variant small enough for a test of a second.
@@ -82,6 +84,7 @@ class Architecture:
     low_precision: tuple[LowPrecision, ...] = ("bf16", "fp16")
     input_channels: Literal["rgb", "y"] = "rgb"
     input_range: float = 1.0
+    trained_apart: tuple[str, ...] = ()
     released: Released | None = None
     note: str = ""
     small: Mapping[str, Any] = field(default_factory=dict)

@@ -38,12 +38,12 @@ def convert_official(architecture: str, state_dict: Mapping[str, Any], **argumen
     if architecture != "auto":
         find_variant(architecture)
     inner = unpack(state_dict, "`state_dict`")
-    _check_tensors(inner)
-    official: dict[str, Tensor] = {key: inner[stored] for key, stored in unwrap(inner, "`state_dict`").items()}
+    official: dict[str, Any] = {key: inner[stored] for key, stored in unwrap(inner, "`state_dict`").items()}
     named = detect(official) if architecture == "auto" else architecture
     kind = find_variant(named).kind
     rules = _released(kind)
     kept = {key: x for key, x in official.items() if not any(pattern(drop).fullmatch(key) for drop in rules.dropped)}
+    _check_tensors(kept)
     tensors = _renamed(rules.unpack(kept) if rules.unpack else kept, rules, kind)
     inferred = {**rules.infer(tensors, arguments), **arguments}
     variant = find_variant(_variant_like(kind, inferred) or named)
