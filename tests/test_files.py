@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cclnn._files import _host, remove_leftovers, write_atomically
+from cclnn._files import remove_leftovers, this_machine, write_atomically
 
 
 def put(path):
@@ -89,14 +89,14 @@ def test_leftovers_are_removed_by_exact_name_and_only_if_nobody_needs_them(tmp_p
     gone, ours, elsewhere = 2**30, os.getpid(), "0" * 8
     day_old = tmp_path / f".a.png.{elsewhere}-{ours}-00000001.part"
     leftovers = {
-        tmp_path / f".a.png.{_host()}-{gone}-0123abcd.part",
-        tmp_path / f".a.png.{_host()}-{gone}-0123abcd.part.pixels",
+        tmp_path / f".a.png.{this_machine()}-{gone}-0123abcd.part",
+        tmp_path / f".a.png.{this_machine()}-{gone}-0123abcd.part.pixels",
         day_old,
     }
     stay = {
-        tmp_path / f".a.png.{_host()}-{ours}-0123abcd.part",  # of a run that goes on
+        tmp_path / f".a.png.{this_machine()}-{ours}-0123abcd.part",  # of a run that goes on
         tmp_path / f".a.png.{elsewhere}-{gone}-0123abcd.part",  # of another machine
-        tmp_path / f".b.png.{_host()}-{gone}-0123abcd.part",  # of another target
+        tmp_path / f".b.png.{this_machine()}-{gone}-0123abcd.part",  # of another target
         tmp_path / ".a.png.parts-list",
         tmp_path / ".a.png.part",
         tmp_path / "a.png",

@@ -30,7 +30,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     if path.exists() and not path.is_file():
         raise OSError("it is not a regular file")
-    temporary = path.with_name(f"{_prefix(path.name)}{_host()}-{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+    temporary = path.with_name(f"{hidden(path.name)}{this_machine()}-{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the system applies the umask
     try:
         write(temporary)
@@ -44,24 +44,27 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files of `path` whose process is gone, or that are older than a day."""
-    pattern = re.compile(rf"{re.escape(_prefix(path.name))}([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}{PARTIAL}(\.pixels)?")
+    pattern = re.compile(rf"{re.escape(hidden(path.name))}([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}{PARTIAL}(\.pixels)?")
     with suppress(OSError):  # a folder that may be written to but not listed
         for entry in path.parent.iterdir():
             match = pattern.fullmatch(entry.name)
-            if match and (_old(entry) or (match[1] == _host() and not _runs(int(match[2])))):
+            if match and (_old(entry) or (match[1] == this_machine() and not runs(int(match[2])))):
                 entry.unlink(missing_ok=True)
 
 
-def _prefix(name: str) -> str:
-    """The beginning of the temporary names of a file."""
+def hidden(name: str) -> str:
+    """The beginning of the names of the hidden files that belong to a file."""
     if len(os.fsencode(name)) > LONGEST_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return f".{name}."
 
 
-def _host() -> str:
-    """Eight hexadecimal digits of this machine, since folders may be shared and process numbers are not."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+def this_machine() -> str:
+    """Eight hexadecimal digits of this machine or container: folders may be shared, process numbers are not."""
+    space = Path()
+    with suppress(OSError):  # where the system has Linux's /proc
+        space = Path("/proc/self/ns/pid").readlink()  # containers may share the name of their host
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
 
 
 def _old(path: Path) -> bool:
@@ -71,7 +74,8 @@ def _old(path: Path) -> bool:
         return False
 
 
-def _runs(process: int) -> bool:
+def runs(process: int) -> bool:
+    """Whether a process of this machine exists, where that can be found out without harm; otherwise True."""
     if os.name == "nt":
         return True  # there os.kill ends a process; the age decides
     try:

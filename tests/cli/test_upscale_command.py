@@ -13,7 +13,7 @@ from image import zoo
 from PIL import Image
 
 import cclnn
-from cclnn._files import _host
+from cclnn._files import this_machine
 from cclnn.cli.commands import cli
 from cclnn.upscaler import Upscaler
 
@@ -149,7 +149,7 @@ def test_a_folder_is_mirrored_and_resumed(folder, tmp_path, small):
     assert done.output.splitlines()[-1] == "4 done, 0 skipped (done before), 0 failed"
     times = {name: (out / name).stat().st_mtime_ns for name in names(out)}
     (out / "b.png").unlink()
-    (out / f".b.png.{_host()}-{2**30}-0123abcd.part").write_bytes(b"left by a killed run")
+    (out / f".b.png.{this_machine()}-{2**30}-0123abcd.part").write_bytes(b"left by a killed run")
     done = run(folder, "-o", out, "--recursive", "--model", small)
     assert done.output.splitlines()[-1] == "1 done, 3 skipped (done before), 0 failed"
     assert names(out) == ["a.png", "b.png", "deeper/c.png", "deeper/d.png"]

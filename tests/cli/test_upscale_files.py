@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from image import zoo
 from PIL import Image
 
 import cclnn
+from cclnn._claims import claimed
 from cclnn.cli.commands import cli
 
 CASES = Path(__file__).parents[1] / "image" / "cases"
@@ -200,15 +203,76 @@ def test_a_pipe_is_read(folder, tmp_path, model):
     assert (tmp_path / "in.png").read_bytes() == (tmp_path / "out.png").read_bytes()
 
 
-def test_two_runs_on_one_folder_both_succeed(folder, tmp_path, model):
+def start(folder, model, *options):
+    command = [CCLNN, "upscale", folder, "--model", model, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_runs_on_one_folder_share_the_work(folder, tmp_path, model):
     for i in range(6):
         shutil.copy(folder / "a.png", folder / f"{i}.png")
-    command = [CCLNN, "upscale", folder, "--model", model]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    runs = [start(folder, model, "--json") for _ in range(2)]
+    done = []
     for process in runs:
-        _, errors = process.communicate(timeout=300)
+        lines, errors = process.communicate(timeout=300)
         assert (process.returncode, errors) == (0, "")
-    assert names(tmp_path / "photos_x2") == names(folder)
+        rows = [json.loads(line) for line in lines.splitlines()]
+        assert {Path(row["source"]).name for row in rows} == set(names(folder))
+        assert {row["status"] for row in rows} <= {"done", "skipped"}
+        done += [Path(row["source"]).name for row in rows if row["status"] == "done"]
+    assert sorted(done) == names(folder) == names(tmp_path / "photos_x2")
+
+
+def test_a_run_finishes_what_a_killed_one_had_begun(folder, tmp_path, model):
+    out = tmp_path / "photos_x2"
+    Image.fromarray(zoo.pixels(3, height=600, width=800)).save(folder / "a.png")  # takes long enough to be stopped in
+    first = start(folder, model)
+    while not (out / ".a.png.cclnn-claim").exists():
+        assert first.poll() is None
+        time.sleep(0.001)
+    first.send_signal(signal.SIGSTOP)
+    second = start(folder, model)
+    lines = iter(second.stdout.readline, "")
+    told = next(line for line in lines if not line.startswith("wrote "))
+    assert told == "waiting for other runs, which are at work on 1 of the images\n"
+    assert names(out) == [".a.png.cclnn-claim", "b.png"]
+    first.kill()
+    first.communicate(timeout=60)
+    rest, errors = second.communicate(timeout=300)
+    assert (second.returncode, errors) == (0, "")
+    assert "2 done, 0 skipped (done before), 0 failed" in rest
+    assert names(out) == names(folder)
+
+
+def test_a_run_waits_for_what_another_one_does(folder, run, monkeypatch):
+    """Then it is done, as the exit code says."""
+    out = folder.parent / "photos_x2"
+    out.mkdir()
+    claim = claimed(out / "a.png")
+    claim.__enter__()
+
+    def other(seconds):
+        assert names(out) == [".a.png.cclnn-claim", "b.png"]
+        (out / "a.png").write_bytes(b"by another run")
+        claim.__exit__(None, None, None)
+
+    monkeypatch.setattr(time, "sleep", other)
+    done = run(folder)
+    assert done.exit_code == 0
+    assert "1 done, 1 skipped (done before), 0 failed" in done.stdout
+    assert (out / "a.png").read_bytes() == b"by another run"
+    assert names(out) == ["a.png", "b.png"]
+
+
+def test_a_file_in_the_way_of_a_folder_is_a_failure(folder, tmp_path, run):
+    (folder / "sub").mkdir()
+    shutil.copy(folder / "a.png", folder / "sub" / "c.png")
+    (tmp_path / "photos_x2").mkdir()
+    (tmp_path / "photos_x2" / "sub").write_bytes(b"a file")
+    done = run(folder, "--recursive")
+    assert done.exit_code == 1
+    assert "2 done, 0 skipped (done before), 1 failed" in done.stdout
+    assert f"there is no folder {str(tmp_path / 'photos_x2' / 'sub')!r}" in done.stderr
 
 
 def test_another_run_that_was_faster_is_no_failure(folder, run, monkeypatch):

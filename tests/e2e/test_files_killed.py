@@ -12,7 +12,7 @@ from image import zoo
 from PIL import Image
 
 import cclnn
-from cclnn._files import _host
+from cclnn._files import this_machine
 from cclnn.upscaler import Upscaler
 
 CCLNN = Path(sys.executable).with_name("cclnn")
@@ -66,7 +66,8 @@ def test_kill_9_then_resume(tmp_path, command, model):
     assert code == -signal.SIGKILL
     before = whole_files(out)
     assert 1 <= len(before) < len(NAMES)
-    (out / f".{NAMES[-1]}.{_host()}-{2**30}-0123abcd.part").write_bytes(b"what a kill in the middle of writing leaves")
+    half = out / f".{NAMES[-1]}.{this_machine()}-{2**30}-0123abcd.part"
+    half.write_bytes(b"what a kill in the middle of writing leaves")
     times = {name: (out / name).stat().st_mtime_ns for name in before}
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)

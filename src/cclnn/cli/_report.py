@@ -70,6 +70,10 @@ class Report:
         self.count["skipped"] += 1
         self._json(job, "skipped")
 
+    def waiting(self, count: int) -> None:
+        """Say that what is left of a batch is in the hands of other runs."""
+        self._line(f"waiting for other runs, which are at work on {count} of the images")
+
     def failed(self, job: Job, why: str, *, alone: bool) -> None:
         self._json(job, "failed", error=why)
         if alone:

@@ -51,21 +51,25 @@ class Worker:
                 self._upscaler.prepare()
         return self._upscaler
 
-    def run(self, job: Job, place: str, *, make_folders: bool) -> Result:
-        """Read, upscale, write."""
+    def run(self, job: Job, place: str, *, batch: bool) -> Result:
+        """Read, upscale, write.
+
+        Raises:
+            FileExistsError: in a batch, another run has written the target meanwhile.
+        """
         from cclnn.image.compression import read_compression
         from cclnn.image.write import check_fits, convert
 
         started = time.perf_counter()
         if job.animated:
-            return self._run_animation(job, place, started, make_folders=make_folders)
+            return self._run_animation(job, place, started, batch=batch)
         source: Path | io.BytesIO = Path(job.source)
         if job.source == STREAM:
             source = io.BytesIO(sys.stdin.buffer.read())
         elif Path(job.source).is_fifo():  # a pipe is read once
             source = io.BytesIO(Path(job.source).read_bytes())
         picture, compression = _read(source, self.page), read_compression(source)
-        self._prepare_target(job, make_folders=make_folders)
+        self._prepare_target(job, batch=batch)
         target = self.sizer["target"]
         factor = target.factor(picture.height, picture.width) if target.is_given else self.scale
         check_fits(picture, job.format, scale=factor)  # before torch is loaded
@@ -79,7 +83,7 @@ class Worker:
         told = self._told(choice)
         return Result((picture.width, picture.height), (result.width, result.height), size, seconds, *told)
 
-    def _run_animation(self, job: Job, place: str, started: float, *, make_folders: bool) -> Result:
+    def _run_animation(self, job: Job, place: str, started: float, *, batch: bool) -> Result:
         """The same for an animation, frame by frame."""
         from cclnn.image.animation import read_animation, write_animation
         from cclnn.image.compression import read_compression
@@ -87,7 +91,7 @@ class Worker:
         animation, compression = read_animation(job.source), read_compression(job.source)
         first = animation.frames[0]
         choice = self.upscaler.choose(first.height, first.width, compression)
-        self._prepare_target(job, make_folders=make_folders)
+        self._prepare_target(job, batch=batch)
         with self._bar(place + job.source.name) as progress:
             result = animation.map(lambda frame: self.upscaler(frame, compression=compression, progress=progress))
         write_animation(result, job.target, quality=self.quality)
@@ -99,17 +103,15 @@ class Worker:
         """The weights of every pass, and the reason for their choice."""
         return (choice.models, choice.why) if choice else ((str(self.sizer["model"]),), "")
 
-    def _prepare_target(self, job: Job, *, make_folders: bool) -> None:
+    def _prepare_target(self, job: Job, *, batch: bool) -> None:
         """Check that the target can be written, before the work."""
         from cclnn.image.write import check_target
 
         if job.target == STREAM:
             return
-        if make_folders:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-            if job.target.is_file() and not self.overwrite:
-                raise FileExistsError
-        check_target(job.target, overwrite=self.overwrite or make_folders)  # another run may finish it at any moment
+        if batch and job.target.is_file() and not self.overwrite:
+            raise FileExistsError
+        check_target(job.target, overwrite=self.overwrite or batch)  # another run may finish it at any moment
         remove_leftovers(job.target)
 
     @contextmanager

@@ -7,15 +7,14 @@ from typing import Any
 import click
 
 from cclnn._names import PRECISIONS
-from cclnn.cli._errors import in_one_line, reason
-from cclnn.cli._jobs import STREAM, collisions, plan
+from cclnn.cli._errors import in_one_line
+from cclnn.cli._jobs import STREAM, plan
 from cclnn.cli._options import Named, Tile
 from cclnn.cli._published import AUTO, known_scale, target_of
-from cclnn.cli._report import Report, warnings_in_one_line
+from cclnn.cli._report import Report
+from cclnn.cli._run import Run
 from cclnn.cli._worker import Worker
 from cclnn.image.formats import FORMATS, FormatName
-
-INTERRUPTED = 130  # the exit code of shells for Ctrl-C
 
 
 @click.command()
@@ -168,33 +167,10 @@ def upscale(
         _check_quality(quality, formats)
         if lossless and formats and "webp" not in formats:
             raise click.UsageError(f"--lossless is for webp, the output is {' and '.join(sorted(formats))}.")
-    wrong = collisions(todo.jobs)
-    report, failed = Report(as_json, quiet), []
+    report = Report(as_json, quiet)
     for path, why in todo.left_out.items():
         report.left_out(path, why)
-    try:
-        with warnings_in_one_line(report):
-            for number, job in enumerate(todo.jobs, start=1):
-                place = f"[{number}/{len(todo.jobs)}] " if todo.batch else ""
-                if todo.batch and job.target.exists() and not overwrite and job not in wrong:
-                    report.skipped(job)
-                    continue
-                report.begin(job, batch=todo.batch)
-                try:
-                    if job in wrong:
-                        raise ValueError(wrong[job])
-                    report.done(job, worker.run(job, place, make_folders=todo.batch))
-                except FileExistsError:  # another run on the same folder was faster
-                    report.skipped(job)
-                except click.ClickException:
-                    raise  # every image would fail in the same way
-                except Exception as error:  # noqa: BLE001  # whatever one file does, the others are done
-                    report.failed(job, reason(error), alone=not todo.batch)
-                    failed.append((job.source, reason(error)))
-    except KeyboardInterrupt:
-        resume = " The same command resumes the run." if todo.batch else ""
-        click.echo(f"Interrupted.{resume}", err=True)
-        sys.exit(INTERRUPTED)
+    failed = Run(worker, report, todo, overwrite=overwrite).run()
     failed += [(path, f"cannot list the folder: {why}") for path, why in todo.unreadable.items()]
     if todo.batch:
         report.summary(failed)
