@@ -1,17 +1,11 @@
 """RCAN: residual channel attention network (Zhang et al. 2018)."""
 
-import re
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
-from cclnn._checks import check_at_least
-from cclnn._typing import Tensor
-from cclnn.layers.residual_channel_attention import ResidualGroup
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Depth, Scale, White, Width
-from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_trunk
+from cclnn.models._residual_groups import GROUPS, infer_groups, name_last, number_last, residual_groups
+from cclnn.models._trunk import ResidualSR
 
 
 class RCAN(ResidualSR):
@@ -41,43 +35,16 @@ class RCAN(ResidualSR):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        check_at_least("n_groups", n_groups, 1)
         super().__init__(
             scale,
             channels=channels,
-            blocks=(
-                ResidualGroup(channels, n_blocks=n_blocks, reduction=reduction, device=device, dtype=dtype)
-                for _ in range(n_groups)
+            blocks=residual_groups(
+                n_groups, channels=channels, n_blocks=n_blocks, reduction=reduction, device=device, dtype=dtype
             ),
             rgb_range=rgb_range,
             device=device,
             dtype=dtype,
         )
-
-
-def infer_rcan(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that tensors show."""
-    inferred = infer_trunk(tensors, given)
-    del inferred["n_resblocks"]
-    squeezed = tensors.get("body.0.blocks.0.attention.squeeze.weight")
-    if squeezed is None:
-        raise ValueError("`state_dict` has no tensor for 'body.0.blocks.0.attention.squeeze.weight'; is it an RCAN?")
-    return {
-        **inferred,
-        "n_groups": sum(bool(re.fullmatch(r"body\.\d+\.conv\.weight", name)) for name in tensors),
-        "n_blocks": sum(bool(re.fullmatch(r"body\.0\.blocks\.\d+\.conv1\.weight", name)) for name in tensors),
-        "reduction": inferred["channels"] // squeezed.shape[0],
-    }
-
-
-def name_last(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The convolution that ends a group, `body.g.body.20` after 20 blocks, under the name `body.g.body.last`."""
-    return {re.sub(r"^(body\.\d+\.body)\.\d+\.(\w+)$", r"\1.last.\2", key): x for key, x in official.items()}
-
-
-def number_last(model: RCAN, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `name_last`."""
-    return {key.replace(".last.", f".{model.config['n_blocks']}."): tensor for key, tensor in official.items()}
 
 
 RCAN.architecture = Architecture(
@@ -98,16 +65,8 @@ RCAN.architecture = Architecture(
         source="https://github.com/yulunzhang/RCAN",
         license="none found",
         signature="body.0.body.0.body.3.conv_du.0.weight",
-        renames=(
-            *TRUNK[:5],
-            ("body.{i}.body.{j}.body.0.*", "body.{i}.blocks.{j}.conv1.*"),
-            ("body.{i}.body.{j}.body.2.*", "body.{i}.blocks.{j}.conv2.*"),
-            ("body.{i}.body.{j}.body.3.conv_du.0.*", "body.{i}.blocks.{j}.attention.squeeze.*"),
-            ("body.{i}.body.{j}.body.3.conv_du.2.*", "body.{i}.blocks.{j}.attention.excite.*"),
-            ("body.{i}.body.last.*", "body.{i}.conv.*"),
-            *LAST,
-        ),
-        infer=infer_rcan,
+        renames=GROUPS,
+        infer=infer_groups,
         unpack=name_last,
         restore=number_last,
     ),
