@@ -87,6 +87,16 @@ def test_macs_do_not_depend_on_the_backend():
     assert found.macs == counted(reference, (19, 23)).macs == counter.get_total_flops() // 2 + hashing
 
 
+def test_macs_of_han_attentions_by_hand():
+    """Groups + 1 maps: their products and mixtures; 27 for each number of the last map; the merging convolutions."""
+    n, c, maps = 5 * 7, 8, 3
+    small = {"channels": c, "n_groups": maps - 1, "n_blocks": 1, "reduction": 4}
+    han, rcan = (counted(create_model(name, **small), (5, 7)) for name in ("han", "rcan"))
+    attention = 2 * maps * maps * c * n + 27 * c * n
+    assert han.macs - rcan.macs == attention + 9 * c * n * (maps * c + 2 * c)
+    assert han.activations - rcan.activations == 3 * c * n
+
+
 def test_blocks_sum_to_the_whole():
     found = cost(create_model("cclnn-t", channels=16, n_resblocks=8), (19, 23), repeats=2, memory=False)
     names = [block.name for block in found.blocks]

@@ -75,6 +75,7 @@ CASES: dict[str, list[str]] = {
     "csnln_nla": _both("csnln_nla01"),
     "han_lam": _both("han_lam01"),
     "han_csam": ["han_csam01"],
+    "han": _both("han_x2"),
     "dasr": _both("dasr_x2"),
     "dasr_daconv": _both("dasr_daconv01"),
     "dasr_moco": ["dasr_moco01"],

@@ -67,12 +67,21 @@ def test_channel_spatial_gate_sees_neighbouring_channels():
     x = torch.randn(2, 4, 5, 3, dtype=torch.float64)
     padded = F.pad(x, (1,) * 6)
     gate = sum(
-        layer.conv.weight[0, 0, c, i, j] * padded[:, c : c + 4, i : i + 5, j : j + 3]
+        layer.conv.weight[0, c, i, j] * padded[:, c : c + 4, i : i + 5, j : j + 3]
         for c in range(3)
         for i in range(3)
         for j in range(3)
     )
     assert_close(layer(x), x * (1 + 0.7 * (gate + layer.conv.bias).sigmoid()))
+
+
+def test_channels_last_gives_the_same():
+    """A kernel of five axes would have no such layout."""
+    layer, x = ChannelSpatialAttention(), torch.randn(2, 4, 5, 3)
+    torch.nn.init.ones_(layer.gamma)
+    expected = layer(x)
+    layer.to(memory_format=torch.channels_last)
+    assert_close(layer(x.to(memory_format=torch.channels_last)), expected)
 
 
 def test_messages(rejects):

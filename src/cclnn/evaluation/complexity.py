@@ -136,7 +136,7 @@ def _count(model: nn.Module, size: tuple[int, int]) -> tuple[tuple[Block, ...], 
 class _OutputCounter(TorchFunctionMode):
     """Elements of the outputs of convolutions and linear layers, by the block that is running ("" outside all)."""
 
-    LAYERS = (torch.conv2d, torch.conv_transpose2d, nn.functional.linear)
+    LAYERS = (torch.conv2d, torch.conv3d, torch.conv_transpose2d, nn.functional.linear)
 
     def __init__(self) -> None:
         super().__init__()

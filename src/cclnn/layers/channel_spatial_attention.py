@@ -3,6 +3,7 @@
 import torch
 from einops import rearrange
 from torch import nn
+from torch.nn import functional as F
 
 from cclnn._checks import check_shape
 from cclnn._typing import Float, Tensor
@@ -11,8 +12,8 @@ from cclnn._typing import Float, Tensor
 class ChannelSpatialAttention(nn.Module):
     """out = x + gamma x sigmoid(conv3x3x3(x)), over channels, rows and columns.   (Niu et al. 2020, Sec. 3.3)
 
-    One kernel of 27 numbers and a bias for any number of channels. gamma is one number, 0 at initialisation: the layer
-    starts as the identity.
+    One kernel of 27 numbers and a bias for any number of channels, kept in `conv` as that of a convolution from three
+    neighbouring channels to one. gamma is one number, 0 at initialisation: the layer starts as the identity.
 
     Args:
         device, dtype: of the parameters, as for torch's own layers.
@@ -27,11 +28,12 @@ class ChannelSpatialAttention(nn.Module):
     def __init__(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
-        self.conv = nn.Conv3d(1, 1, 3, padding=1, device=device, dtype=dtype)
+        self.conv = nn.Conv2d(3, 1, 3, padding=1, device=device, dtype=dtype)  # from three channels to the middle one
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w")
-        gate = self.conv(rearrange(x, "b c h w -> b 1 c h w")).sigmoid()
+        kernel = rearrange(self.conv.weight, "o k i j -> o 1 k i j")
+        gate = F.conv3d(rearrange(x, "b c h w -> b 1 c h w"), kernel, self.conv.bias, padding=1).sigmoid()
         out: Tensor = x + self.gamma * (rearrange(gate, "b 1 c h w -> b c h w") * x)
         return out
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from cclnn._autocast import without_autocast
 from cclnn._checks import check_shape
 from cclnn._typing import Float, Tensor
 
@@ -36,13 +37,14 @@ class LayerAttention(nn.Module):
         """The weight of map j (last axis) in the output for map i; float32 or wider."""
         check_shape("maps", maps, "b m c h w")
         vectors = maps.flatten(2)
-        with torch.autocast(maps.device.type, enabled=False):
+        with without_autocast(maps):
             vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
             return (-torch.bmm(vectors, vectors.mT)).softmax(dim=2)
 
     def forward(self, maps: Float[Tensor, "b m c h w"]) -> Float[Tensor, "b m c h w"]:
-        mixed = torch.bmm(self.weights(maps).to(maps.dtype), maps.flatten(2))
-        return maps + self.gamma * mixed.reshape(maps.shape)
+        vectors, shares = maps.flatten(2), (self.gamma * self.weights(maps)).to(maps.dtype)
+        with without_autocast(maps):
+            return torch.baddbmm(vectors, shares, vectors).reshape(maps.shape)
 
     def extra_repr(self) -> str:
         return ""

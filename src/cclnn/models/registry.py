@@ -15,6 +15,7 @@ from cclnn.models.dasr import DASR as DASR
 from cclnn.models.divanet import DiVANet as DiVANet
 from cclnn.models.edsr import EDSR as EDSR
 from cclnn.models.enlcn import ENLCN as ENLCN
+from cclnn.models.han import HAN as HAN
 from cclnn.models.nlsn import NLSN as NLSN
 from cclnn.models.pan import PAN as PAN
 from cclnn.models.rcan import RCAN as RCAN

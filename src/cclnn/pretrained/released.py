@@ -42,7 +42,7 @@ def convert_official(architecture: str, state_dict: Mapping[str, Any], **argumen
     named = detect(official) if architecture == "auto" else architecture
     kind = find_variant(named).kind
     rules = _released(kind)
-    kept = {key: x for key, x in official.items() if not any(pattern(drop).fullmatch(key) for drop in rules.dropped)}
+    kept = _kept(official, rules)
     _check_tensors(kept)
     tensors = _renamed(rules.unpack(kept) if rules.unpack else kept, rules, kind)
     inferred = {**rules.infer(tensors, arguments), **arguments}
@@ -74,6 +74,9 @@ def to_official(model: SRModel) -> dict[str, Tensor]:
 def detect(official: Mapping[str, Any]) -> str:
     """The name of `list_models()` whose released code wrote these keys: the first variant of its architecture.
 
+    An architecture is known by one key, its signature. Where several are, one may be another with more parts, as HAN is
+    RCAN with attention between layers: the one whose rules rename every key is taken.
+
     Raises:
         ValueError: no architecture of the library has these keys, or several have.
     """
@@ -82,6 +85,8 @@ def detect(official: Mapping[str, Any]) -> str:
         for kind in ARCHITECTURES.values()
         if (rules := kind.architecture.released) and any(map(pattern(rules.signature).fullmatch, official))
     ]
+    if len(found) > 1:
+        found = [kind for kind in found if _takes_all(official, _released(kind))] or found
     if len(found) == 1:
         return next(iter(found[0].architecture.variants))
     known = ", ".join(kind.__name__ for kind in ARCHITECTURES.values() if kind.architecture.released)
@@ -97,6 +102,15 @@ def _released(kind: type[SRModel]) -> Released:
     if rules is None:
         raise ValueError(f"no released code of {kind.__name__} is known to cclnn, so it has no official state dict.")
     return rules
+
+
+def _kept(official: Mapping[str, Any], rules: Released) -> dict[str, Any]:
+    return {key: x for key, x in official.items() if not any(pattern(drop).fullmatch(key) for drop in rules.dropped)}
+
+
+def _takes_all(official: Mapping[str, Any], rules: Released) -> bool:
+    kept = _kept(official, rules)
+    return all(rename(key, rules.renames) for key in (rules.unpack(kept) if rules.unpack else kept))
 
 
 def _renamed(official: Mapping[str, Tensor], rules: Released, kind: type[SRModel]) -> dict[str, Tensor]:

@@ -1,0 +1,95 @@
+"""HAN: a tiny released network, converted strictly in both directions, and told from an RCAN; its attentions."""
+
+import pytest
+import torch
+from golden.reader import assert_golden, cases, read
+from torch.testing import assert_close
+
+from cclnn.models import HAN, RCAN, create_model
+from cclnn.pretrained import convert_official, detect, to_official
+
+SMALL = {"channels": 4, "n_groups": 2, "n_blocks": 1, "reduction": 2}
+
+
+@cases("han")
+def test_golden_output_and_gradient(name):
+    case = read(name)
+    state, p = case.under("state."), case.params
+    model = convert_official("auto", state)
+    assert isinstance(model, HAN)
+    told = {"scale": p["scale"], "channels": p["n_feats"], "n_groups": p["n_resgroups"], "n_blocks": p["n_resblocks"]}
+    assert model.config.items() >= {**told, "reduction": p["reduction"], "rgb_range": p["rgb_range"]}.items()
+    x = case["input.x"].requires_grad_()
+    y = model(x / 255) * 255
+    assert_golden(y, case["output.y"], float32=1e-5)
+    (y * case["cotangent"]).sum().backward()
+    assert_golden(x.grad, case["grad.x"], float32=1e-4)
+    back = to_official(model)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[key], state[key]) for key in state)
+
+
+def test_number_of_tensors_is_that_of_the_released_code():
+    for scale, count in ((2, 1640), (3, 1640), (4, 1642)):
+        assert len(to_official(create_model("han", scale=scale, device="meta"))) == count
+
+
+def test_is_told_from_an_rcan_whose_keys_it_has_and_more():
+    han, rcan = (to_official(create_model(name, **SMALL)) for name in ("han", "rcan"))
+    assert set(rcan) < set(han)
+    assert detect(han) == "han"
+    assert detect(rcan) == "rcan"
+    assert isinstance(convert_official("auto", rcan), RCAN)
+
+
+def test_keys_of_neither_are_named_with_both(rejects):
+    state = {**to_official(create_model("han", **SMALL)), "lb.gamma": torch.zeros(1)}
+    with rejects("`state_dict` fits HAN and RCAN; name the architecture"):
+        convert_official("auto", state)
+    with rejects("`state_dict` holds 'lb.gamma', which no rule for HAN renames"):
+        convert_official("han", state)
+
+
+def test_another_kernel_is_an_error(rejects):
+    state = to_official(create_model("han", **SMALL))
+    with rejects(r"channel_spatial_attention\.conv\.weight has shape \(27,\), needs \(1, 3, 3, 3\)"):
+        convert_official("auto", {**state, "csa.conv.weight": torch.zeros(27)})
+    with rejects(r"`state_dict` must hold tensors, but 'csa\.conv\.weight' is of type int"):
+        convert_official("auto", {**state, "csa.conv.weight": 3})
+
+
+def test_stages_are_the_outputs_of_the_body_the_last_first():
+    model = HAN(**SMALL).double().eval()
+    x = torch.rand(1, 4, 5, 7, dtype=torch.float64)
+    first = model.body[0](x)
+    second = model.body[1](first)
+    assert_close(model.stages(x), torch.stack([model.body[2](second), second, first], dim=1))
+
+
+@pytest.mark.parametrize(("white", "sharpest"), [(255.0, 1.0), (1.0, 0.999)])
+def test_layer_attention_is_nearly_one_hot_at_initialisation(white, sharpest):
+    """Every map takes one single other, whatever the image: products over 64 x 24 x 24 numbers are not scaled."""
+    model = create_model("han", rgb_range=white, n_blocks=2).eval()
+    rows = torch.linspace(0, 1, 24)[:, None]
+    x = (0.5 + 0.5 * torch.sin(9 * rows + torch.arange(24) / 5)).expand(1, 3, 24, 24)
+    with torch.no_grad():
+        weights = model.layer_attention.weights(model.stages(model.head(model.sub_mean(x * white))))
+    assert weights.shape == (1, 11, 11)
+    assert weights.amax(dim=2).min() >= sharpest
+
+
+def test_attentions_start_as_the_identity():
+    model = HAN(**SMALL).eval()
+    x = torch.rand(1, 3, 5, 7)
+    with torch.no_grad():
+        features = model.head(model.sub_mean(x * 255))
+        maps = model.stages(features)
+        deep = model.merge(torch.cat([maps[:, 0], model.merge_layers(maps.flatten(1, 2))], dim=1))
+        assert torch.equal(model(x), model.add_mean(model.tail(features + deep)) / 255)
+
+
+def test_messages(rejects):
+    with rejects("`n_groups` must be at least 1, got 0"):
+        HAN(n_groups=0)
+    with rejects(r"no tensor for 'body\.0\.blocks\.0\.attention\.squeeze\.weight'; is it an RCAN or a HAN"):
+        convert_official("han", {k: v for k, v in to_official(HAN(**SMALL)).items() if "conv_du.0.weight" not in k})
