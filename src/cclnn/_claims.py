@@ -29,7 +29,7 @@ def claimed(path: Path) -> Iterator[None]:
     """Hold the claim of `path` while the block runs: a hidden file beside it, which one process alone can create.
 
     The holder touches its claim every minute. It counts as gone if its process has ended or, as on other machines, ten
-    minutes pass without a touch. Nobody replaces its claim then, since two processes might do so at once: the next
+    minutes pass without a touch. Its claim is not replaced then, since two processes might do so at once: the next
     holder is who creates the claim's successor, whose name follows from the content. Where no file can be created, the
     block runs without a claim.
 
