@@ -81,7 +81,7 @@ class HAN(ResidualSR):
 
 
 def with_flat_kernel(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`name_last`, and the 3x3x3 kernel with neighbouring channels as its input channels: (1, 1, 3, 3, 3) to 1 3 3 3."""
+    """`name_last`, and the 3-D kernel, (1, 1, 3, 3, 3), as one of three neighbouring channels, (1, 3, 3, 3)."""
     tensors = name_last(official)
     kernel = tensors.get("csa.conv.weight")
     deep = isinstance(kernel, Tensor) and kernel.ndim == 5  # anything else is left, for the caller to refuse
