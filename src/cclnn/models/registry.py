@@ -13,6 +13,7 @@ from cclnn.models.cclnn import CCLNN as CCLNN
 from cclnn.models.cclnn_s import SmallCCLNN as SmallCCLNN
 from cclnn.models.dasr import DASR as DASR
 from cclnn.models.divanet import DiVANet as DiVANet
+from cclnn.models.dlnfn import DLNFN as DLNFN
 from cclnn.models.edsr import EDSR as EDSR
 from cclnn.models.enlcn import ENLCN as ENLCN
 from cclnn.models.han import HAN as HAN
