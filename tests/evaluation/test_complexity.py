@@ -11,7 +11,7 @@ from cclnn import create_model
 from cclnn.evaluation import cost
 from cclnn.evaluation.complexity import count_parameters, input_size
 from cclnn.evaluation.memory import peak_memory
-from cclnn.layers import NonLocalSparseAttention
+from cclnn.layers import CrossScaleAttention, NonLocalSparseAttention
 
 # x2, x3, x4 parameters of the papers, mean shift included
 PARAMETERS = {
@@ -62,6 +62,15 @@ def test_macs_of_the_attention_by_hand(rows, columns):
     found = counted(On12(layer), (rows, columns))
     assert found.macs == attention + hashing + convolutions + n * 3 * 12
     assert found.activations == n * (12 + 3 + 12)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(6, 10), (8, 4)])
+def test_macs_of_cross_scale_attention_by_hand(rows, columns):
+    """n = h w queries of e = 6, s = n / 4 keys, values of d = 12 for each pixel of a 2x2 block."""
+    n = rows * columns
+    convolutions = n * 12 * 6 + n // 4 * 12 * 6 + n * 12 * 12
+    found = counted(On12(CrossScaleAttention(12, scale=2)), (rows, columns))
+    assert found.macs == n * (n // 4) * (6 + 4 * 12) + convolutions + n * 3 * 12
 
 
 class On12(nn.Module):

@@ -69,6 +69,7 @@ def cost(model: nn.Module, size: tuple[int, int], *, repeats: int = 5, memory: b
 
     MACs are half the operations that torch's flop counter finds in convolutions and matrix products, with the sparse
     attention counted as b r s 3m (e + d): every slot's scores with three chunks of keys, and the sums of their values.
+    Attention between patches counts products of single positions, b n s (e + d): patches are sums of them.
 
     Args:
         model: any network from (1, 3, h, w) to an image, on one device.
@@ -180,10 +181,20 @@ def _attention_flops() -> dict[Any, Any]:
     def dense(q: Any, k: Any, v: Any, *_rest: Any, **_named: Any) -> int:
         return int(2 * q[0] * q[1] * k[1] * (q[2] + v[2]))
 
+    def patches(query: Any, key: Any, value: Any, *_rest: Any, **_named: Any) -> int:
+        positions, keys = query[2] * query[3], key[2] * key[3]
+        return int(2 * query[0] * positions * keys * (query[1] + value[1]))
+
     import cclnn.ops  # noqa: F401  # registers the operators
 
     ops = torch.ops.cclnn
-    return {ops.chunked_attend: formula, ops.fused_attend: formula, ops.hash_codes: hashing, ops.dense_attend: dense}
+    return {
+        ops.chunked_attend: formula,
+        ops.fused_attend: formula,
+        ops.hash_codes: hashing,
+        ops.dense_attend: dense,
+        ops.patch_attend: patches,
+    }
 
 
 def _example(model: nn.Module, size: tuple[int, int]) -> Tensor:
