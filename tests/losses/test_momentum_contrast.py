@@ -44,6 +44,7 @@ def test_golden_step(name):
     embedding = encoder.head(features)
     scores = contrast_scores(embedding, moco.queue[:, p["queue_ptr"] :].mT[: len(embedding)], queue, temperature=p["T"])
     assert_golden(scores, case["output.logits"], float32=1e-5)
+    assert_golden(F.cross_entropy(scores, case["output.labels"]), case["output.loss"], float32=1e-5)
 
     loss.backward()
     largest = max(x.abs().max().item() for x in case.under("grad.state.").values())

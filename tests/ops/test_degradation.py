@@ -36,6 +36,7 @@ def test_golden_kernels_blur_reduction_and_noise(name):
     noisy = one(p["lambda_1"], p["lambda_2"], p["theta"], p["noise"])
     lr = degrade(hr, noisy, scale=scale, size=size, normal=case["input.normal"], rgb_range=255)
     assert torch.equal(lr, case["output.lr_aniso_noise"][0])
+    assert_close(imresize(hr, size=(12, 15)), case["output.lr_bicubic_unrounded"][0], rtol=0, atol=255e-6)
     lr = degrade(hr, one(0.0), scale=scale, size=size, normal=quiet, rgb_range=255)
     assert torch.equal(lr, case["output.lr_bicubic"][0])
 
