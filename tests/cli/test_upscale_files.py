@@ -1,5 +1,6 @@
 """Situations of `cclnn upscale` without a file of their own: names, folders, streams, other runs, broken tags."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -147,15 +148,37 @@ def test_lossless_webp_stays_lossless(tmp_path, run):
     assert "--lossless is for webp, the output is png." in done.output
 
 
-def test_kinds_that_are_not_read_are_named(folder, run):
+def test_kinds_that_are_not_read_are_named(folder, run, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # pillow-heif is not installed
     (folder / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (folder / "d.jxl").write_bytes(b"\xff\x0a")
+    shutil.copy(CASES / "damage" / "real.jp2", folder / "e.jp2")
+    (folder / "f.nef").write_bytes(b"MM\0*\0\0\0\x08")
+    shutil.copy(CASES / "exif" / "exif_utf8.jpg", folder / "g.heic")  # the content decides
     done = run(folder, "--json")
     assert done.exit_code == 0
-    assert f"left out: {folder / 'c.HEIC'}: HEIC is not supported" in done.stderr
-    assert f"left out: {folder / 'd.jxl'}: JPEG XL is not supported" in done.stderr
+    left_out = {
+        "c.HEIC": 'HEIC needs pillow-heif: pip install "cclnn[heif]"',
+        "d.jxl": "JPEG XL is not supported: convert it to PNG",
+        "e.jp2": "JPEG 2000 is not supported: convert it to PNG",
+        "f.nef": "a camera's raw format is not supported: convert it to PNG",
+    }
+    for name, why in left_out.items():
+        assert f"left out: {folder / name}: {why}\n" in done.stderr
+    assert "g.heic': its name ends in .heic, but it is JPEG, and is read as that" in done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["status"] for row in rows] == ["left out", "left out", "done", "done"]
+    assert [row["status"] for row in rows] == ["left out"] * 4 + ["done"] * 3
+
+
+def test_heic_in_a_folder_is_read_where_the_extra_is_installed(folder, tmp_path, run):
+    pillow_heif = pytest.importorskip("pillow_heif", reason='HEIC needs the extra "heif"')
+    source = zoo.pixels(3, height=64, width=80)
+    pillow_heif.from_pillow(Image.fromarray(source)).save(folder / "c.heic", quality=-1, chroma=444)
+    done = run(folder, "--format", "same")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert names(tmp_path / "photos_x2") == ["a.png", "b.png", "c.png"]
+    with Image.open(tmp_path / "photos_x2" / "c.png") as result:
+        assert result.size == (160, 128)
 
 
 def test_a_symbolic_link_to_a_folder_is_not_followed(folder, tmp_path, run):

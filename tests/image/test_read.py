@@ -171,3 +171,11 @@ def test_refuses_an_image_that_claims_a_monstrous_size(tmp_path, photo, monkeypa
     refused("it has more than 0 megapixels, which may be an attack", tmp_path / "photo.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)  # less than twice is not, nor a warning
     assert read_picture(tmp_path / "photo.png").width == zoo.WIDTH
+
+
+@pytest.mark.parametrize("suffix", [".dng", ".nef"])
+def test_a_camera_s_raw_file_is_not_taken_for_the_thumbnail_in_it(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(zoo.pixels(3)).save(path, format="TIFF")
+    with pytest.raises(ImageFileError, match="it is a camera's raw format, which is not supported: convert it to PNG"):
+        read_picture(path)

@@ -11,12 +11,16 @@ import click
 from cclnn.image.formats import (
     BY_SUFFIX,
     FORMATS,
+    HEIC,
+    RAW,
     SUFFIXES,
     UNREAD,
     WRITABLE_SUFFIXES,
     FormatName,
     animated_suffix,
     content_format,
+    reads_heic,
+    way_out,
 )
 
 STREAM = Path("-")
@@ -131,10 +135,11 @@ def _images(folder: Path, without: Path, whole: Plan, *, recursive: bool) -> lis
             path = here / name
             if name.startswith(".") or not path.is_file() or results in path.resolve().parents:
                 continue
-            if path.suffix.lower() in SUFFIXES:
+            kind = UNREAD.get(path.suffix.lower())
+            if kind and not (kind == HEIC and reads_heic()) and (kind == RAW or not content_format(path)):
+                whole.left_out[path] = f"{kind} {way_out(kind)}"
+            elif kind or path.suffix.lower() in SUFFIXES:
                 found.append(path)
-            elif path.suffix.lower() in UNREAD:
-                whole.left_out[path] = f"{UNREAD[path.suffix.lower()]} is not supported"
     return found
 
 

@@ -121,9 +121,10 @@ def upscale(
 ) -> None:
     """Upscale images: files, folders, or - for the standard input.
 
-    Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF; animations become animations of the same kind. Keeps bit depth,
-    transparency, grey, colour profile, EXIF and resolution. The results of a folder have the same names in the output
-    folder. Several images whose results exist are skipped, so the same command resumes an interrupted run.
+    Reads PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF and, with the extra heif, HEIC; animations become animations of the
+    same kind. Keeps bit depth, transparency, grey, colour profile, EXIF and resolution. The results of a folder have
+    the same names in the output folder. Several images whose results exist are skipped, so the same command resumes an
+    interrupted run.
 
     \b
     Examples:

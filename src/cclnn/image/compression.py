@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cclnn._files import BinaryFile
+from cclnn.image.formats import HEIC, known_format, unread_kind
 
 HEAD = 2**20  # bytes in which tables and chunks are looked for; metadata may stand before them
 # The luminance table of the JPEG standard (ITU-T T.81, table K.1), which libjpeg scales by the quality.
@@ -40,7 +41,7 @@ class Compression:
 def read_compression(source: str | os.PathLike[str] | BinaryFile) -> Compression | None:
     """How the pixels of a file were compressed; None where it is no image of a known format.
 
-    AVIF counts as lossy: whether it is lossless shows in no header.
+    AVIF and HEIC count as lossy: whether they are lossless shows in no header.
 
     Args:
         source: a path, or an open binary file that can seek, which is left at its beginning.
@@ -55,8 +56,8 @@ def read_compression(source: str | os.PathLike[str] | BinaryFile) -> Compression
         return of_tables(_quantisation_tables(head))
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return Compression("WebP", lossy=not any(name == b"VP8L" for name in _webp_chunks(head)))
-    if head[4:12] in (b"ftypavif", b"ftypavis"):
-        return Compression("AVIF", lossy=True)
+    if known_format(head) == "avif" or unread_kind(head) == HEIC:
+        return Compression("AVIF" if known_format(head) else HEIC, lossy=True)
     for magic, name in ((b"\x89PNG", "PNG"), (b"GIF8", "GIF"), (b"BM", "BMP")):
         if head.startswith(magic):
             return Compression(name, lossy=False)
@@ -75,7 +76,9 @@ def compression_of(image: Any) -> Compression | None:
         return of_tables(tables)
     if image.format in (None, "WEBP"):
         return None
-    return Compression(image.format, lossy=image.format == "AVIF" or image.info.get("compression") in TIFF_LOSSY)
+    return Compression(
+        image.format, lossy=image.format in ("AVIF", "HEIF") or image.info.get("compression") in TIFF_LOSSY
+    )
 
 
 def of_tables(tables: Mapping[int, Sequence[int]]) -> Compression:

@@ -1,5 +1,6 @@
 """The file formats: what each can hold and which names its files have. Standard library only, so that it loads fast."""
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,17 +53,21 @@ READABLE: dict[str, tuple[str, ...]] = {
     "BMP": (".bmp", ".dib"),
     "GIF": (".gif",),
 }
-UNREAD = {  # suffix of a kind that is not read -> its name
-    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
+HEIC, HEIC_SUFFIXES = "HEIC", (".heic", ".heif", ".hif")
+SUFFIXES_OF = {**READABLE, HEIC: HEIC_SUFFIXES}
+RAW = "a camera's raw format"
+UNREAD = {  # suffix of a kind that is not read, HEIC without its extra -> its name
+    **dict.fromkeys(HEIC_SUFFIXES, HEIC),
     ".jxl": "JPEG XL",
     **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx", ".j2c"), "JPEG 2000"),
-    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"), "a camera's raw format"),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"), RAW),
     ".psd": "Photoshop's format",
 }
 SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # position, bytes there, kind that is not read
-    (4, b"ftyphei", "HEIC"),
-    (4, b"ftyphev", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
+    (4, b"ftyphei", HEIC),
+    (4, b"ftyphev", HEIC),
+    (4, b"ftypmif1", HEIC),
+    (4, b"ftypmsf1", HEIC),
     (0, b"\xff\x0a", "JPEG XL"),
     (4, b"JXL \r\n", "JPEG XL"),
     (4, b"jP  \r\n", "JPEG 2000"),
@@ -83,8 +88,9 @@ WRITTEN: tuple[tuple[int, bytes, FormatName], ...] = (  # the same for formats t
     (4, b"ftypavi", "avif"),
 )
 GIF_FRAME = b"\x21\xf9\x04"  # begins the control of a frame
-HEAD = 16  # bytes that tell the kind of a file
-SUFFIXES = frozenset(suffix for suffixes in READABLE.values() for suffix in suffixes)
+AVIF_BRANDS = (b"avif", b"avis")
+HEAD = 64  # bytes that tell the kind of a file
+SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
 WRITABLE_SUFFIXES = ", ".join(sorted(BY_SUFFIX))  # for messages
 
 
@@ -115,13 +121,34 @@ def format_of(path: str | os.PathLike[str]) -> FormatName:
 
 
 def unread_kind(head: bytes) -> str | None:
-    """The name of the kind of image that a file with these first bytes is, if it is one that is not read."""
+    """The name of the kind of image that a file with these first bytes is, of those that are not read, and HEIC."""
+    if known_format(head):
+        return None
     return next((kind for at, magic, kind in SIGNATURES if head[at:].startswith(magic)), None)
 
 
 def known_format(head: bytes) -> FormatName | None:
     """The format of a file with these first bytes, of those that can be written."""
+    if head[4:12] in (b"ftypmif1", b"ftypmsf1") and any(brand in _brands(head) for brand in AVIF_BRANDS):
+        return "avif"
     return next((name for at, magic, name in WRITTEN if head[at:].startswith(magic)), None)
+
+
+def _brands(head: bytes) -> list[bytes]:
+    """The brands that a file of the family of MP4 lists."""
+    return [head[at : at + 4] for at in range(16, min(int.from_bytes(head[:4], "big"), len(head)), 4)]
+
+
+def reads_heic() -> bool:
+    """Whether pillow-heif, which reads HEIC, is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def way_out(kind: str) -> str:
+    """What is to be done about a file of a kind that is not read, as the end of a sentence about the kind."""
+    if kind == HEIC:
+        return 'needs pillow-heif: pip install "cclnn[heif]"'
+    return "is not supported: convert it to PNG"
 
 
 def content_format(path: Path) -> FormatName | None:

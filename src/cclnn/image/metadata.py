@@ -150,6 +150,21 @@ def of_others(image: Any, file: BinaryFile) -> Found:
     )
 
 
+def of_heic(info: dict[str, Any]) -> Found:
+    """The metadata of a HEIC as pillow-heif hands them out, where EXIF and XMP do not turn the picture."""
+    colour, shape, packet = info.get("nclx_profile"), info.get("pixel_aspect_ratio"), info.get("xmp")
+    hdr = ("content_light_level", "mastering_display_colour_volume")
+    return Found(
+        icc=info.get("icc_profile"),
+        exif=info.get("exif"),
+        xmp=packet.rstrip(b"\0") if packet else None,
+        aspect=(shape[1], shape[0]) if shape and shape[0] != shape[1] else None,
+        orientation=1,
+        cicp=(colour["color_primaries"], colour["transfer_characteristics"]) if colour else None,
+        lost=[name.replace("_", " ") for name in hdr if name in info],
+    )
+
+
 def _is_lossless(file: BinaryFile) -> bool:
     """Whether a WebP, or the first frame of an animated one, is of the lossless kind."""
     file.seek(12)

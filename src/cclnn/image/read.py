@@ -12,17 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cclnn._files import BinaryFile
-from cclnn.image import deep, jpeg, metadata, png, tiff
+from cclnn.image import deep, heic, jpeg, metadata, png, tiff
 from cclnn.image.depth import is_deep_colour
 from cclnn.image.formats import (
     HEAD,
+    HEIC,
+    RAW,
     READABLE,
     SUFFIXES,
+    SUFFIXES_OF,
+    UNREAD,
     ImageFileError,
     ImageFileWarning,
     Mode,
     known_format,
+    reads_heic,
     unread_kind,
+    way_out,
 )
 from cclnn.image.picture import Picture, Pixels, from_pil, to_pil, upright
 
@@ -35,7 +41,7 @@ def read_picture(
 ) -> Picture:
     """The picture in a file, upright (EXIF orientation applied), with its bit depth and its metadata.
 
-    16-bit colour needs the extra "io16". An MPO file (photographs of some phones) gives its first picture.
+    16-bit colour needs the extra "io16", HEIC the extra "heif". An MPO file (photographs of some phones) gives its first picture.
 
     Args:
         source: a path, or an open binary file that can seek.
@@ -89,34 +95,42 @@ def _read(file: BinaryFile, name: str, *, suffix: str, page: int | None) -> Pict
     file.seek(0)
     if not start:
         raise ImageFileError(f"cannot read {name}: it is empty.")
-    if kind := unread_kind(start):
-        raise ImageFileError(f"cannot read {name}: it is {kind}, which is not supported: convert it to PNG.")
-    found: metadata.Found | None = None
-    parts: jpeg.Parts | None = None
-    told: list[str] = []
+    kind = unread_kind(start) or (RAW if UNREAD.get(suffix) == RAW and known_format(start) == "tiff" else None)
+    if kind and not (kind == HEIC and reads_heic()):
+        raise ImageFileError(f"cannot read {name}: it is {kind}, which {way_out(kind)}.")
     with errors_in_one_line(name):
-        if start.startswith(jpeg.SOI):
-            parts = jpeg.read_parts(file.read())
-            found, file = metadata.of_jpeg(parts), io.BytesIO(parts.bare)
-        elif start.startswith(png.SIGNATURE):
-            chunks = png.read_parts(file.read())
-            found, file = metadata.of_png(chunks), io.BytesIO(chunks.bare)
-        with open_with_pillow(file, name) as image:
-            if suffix in SUFFIXES and suffix not in READABLE[image.format]:
-                told.append(f"{name}: its name ends in {suffix}, but it is {image.format}, and is read as that.")
-            _select(image, page, name)
-            if image.format == "TIFF":
-                found = metadata.of_tiff(image, file, image.tell())
-            elif found is None:
-                found = metadata.of_others(image, file)
-            pixels, mode = _pixels(image, file, name, parts)
-            if image.mode == "LAB":
-                found.icc = None  # which is for Lab; the pixels are sRGB now
-    for text in told:
-        warnings.warn(text, ImageFileWarning, stacklevel=3)
+        if kind == HEIC:
+            found, pixels, mode = heic.read_heic(file)
+        else:
+            kind, found, pixels, mode = _by_pillow(file, name, start, page)
+    if suffix in SUFFIXES and suffix not in SUFFIXES_OF[kind]:
+        told = f"{name}: its name ends in {suffix}, but it is {kind}, and is read as that."
+        warnings.warn(told, ImageFileWarning, stacklevel=3)
     settled, orientation = found.settle(name)
     turned = upright(pixels, orientation)
     return Picture(turned, mode, replace(settled, size=(turned.shape[1], turned.shape[0])))
+
+
+def _by_pillow(file: BinaryFile, name: str, start: bytes, page: int | None) -> tuple[str, metadata.Found, Pixels, Mode]:
+    """(Pillow's name of the format, metadata, pixels as the file stores them, mode)."""
+    found: metadata.Found | None = None
+    parts: jpeg.Parts | None = None
+    if start.startswith(jpeg.SOI):
+        parts = jpeg.read_parts(file.read())
+        found, file = metadata.of_jpeg(parts), io.BytesIO(parts.bare)
+    elif start.startswith(png.SIGNATURE):
+        chunks = png.read_parts(file.read())
+        found, file = metadata.of_png(chunks), io.BytesIO(chunks.bare)
+    with open_with_pillow(file, name) as image:
+        _select(image, page, name)
+        if image.format == "TIFF":
+            found = metadata.of_tiff(image, file, image.tell())
+        elif found is None:
+            found = metadata.of_others(image, file)
+        pixels, mode = _pixels(image, file, name, parts)
+        if image.mode == "LAB":
+            found.icc = None  # which is for Lab; the pixels are sRGB now
+        return image.format, found, pixels, mode
 
 
 def _select(image: Any, page: int | None, name: str) -> None:
