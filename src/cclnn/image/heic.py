@@ -42,4 +42,5 @@ def _full_range(pixels: Pixels, bits: int) -> Pixels:
     if pixels.dtype == np.uint8:
         return pixels
     white = 2**bits - 1
-    return ((pixels.astype(np.uint32) * 65535 + white // 2) // white).astype(np.uint16)
+    scaled: Pixels = (pixels.astype(np.uint32) * 65535 + white // 2) // white
+    return scaled.astype(np.uint16)
