@@ -41,8 +41,8 @@ def read_picture(
 ) -> Picture:
     """The picture in a file, upright (EXIF orientation applied), with its bit depth and its metadata.
 
-    16-bit colour needs the extra "io16", HEIC the extra "heif". An MPO file (photographs of some phones) gives its first
-    picture.
+    16-bit colour needs the extra "io16", HEIC the extra "heif". An MPO file (photographs of some phones) gives its
+    first picture.
 
     Args:
         source: a path, or an open binary file that can seek.
