@@ -1,22 +1,21 @@
 """DLNFN: a local and a non-local branch, weighed by the input, in a feedback loop (Liu and Chu 2023): reconstructed."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from einops import rearrange
 from torch import nn
-from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_choice, check_divides
 from cclnn._typing import Float, Tensor
 from cclnn.layers.cross_scale_attention import CrossScaleAttention
 from cclnn.layers.feedback_block import GEOMETRIES, SLOPE, FeedbackBlock
-from cclnn.layers.mean_shift import MeanShift
 from cclnn.layers.mutual_affine import MutualAffineConv
 from cclnn.layers.projection import activated, convolve, enlarge, reduce
 from cclnn.models._architecture import Architecture
 from cclnn.models._arguments import Depth, Scale, White, Width
-from cclnn.models._base import SRModel
+from cclnn.models._feedback import FeedbackSR
 
 SCALES = (2, 3, 4)
 
@@ -100,7 +99,7 @@ class LocalNonLocalBlock(nn.Module):
         return fused, self.reduce(fused)
 
 
-class DLNFN(SRModel):
+class DLNFN(FeedbackSR):
     """sr_t = bilinear(x) + tail(h_t),  (h_t, g_t) = block(f, g_{t-1}),  f = head(x), g_0 = f, t = 1..T.
 
     A **reconstruction from the abstract, not comparable with the published numbers**: no code was released, and the
@@ -141,34 +140,25 @@ class DLNFN(SRModel):
         check_at_least("channels", channels, 1)
         check_at_least("n_affine", n_affine, 1)
         check_at_least("n_steps", n_steps, 2)
-        if not rgb_range > 0:
-            raise ValueError(f"`rgb_range` must be positive, got {rgb_range}.")
-        super().__init__(scale)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.rgb_range = rgb_range
-        self.n_steps = n_steps
-        self.sub_mean = MeanShift(rgb_range, sign=-1, **made)
-        self.head = nn.Sequential(
-            convolve(3, channels, 3, slope=SLOPE, **made),
-            *(activated(MutualAffineConv(channels, **made), slope=SLOPE, **made) for _ in range(n_affine)),
+        super().__init__(
+            scale,
+            channels=channels,
+            head=nn.Sequential(
+                convolve(3, channels, 3, slope=SLOPE, **made),
+                *(activated(MutualAffineConv(channels, **made), slope=SLOPE, **made) for _ in range(n_affine)),
+            ),
+            n_steps=n_steps,
+            rgb_range=rgb_range,
+            **made,
         )
         self.block = LocalNonLocalBlock(channels, scale=scale, n_groups=n_groups, reduction=reduction, **made)
-        self.tail = nn.Conv2d(channels, 3, 3, padding=1, **made)
-        self.add_mean = MeanShift(rgb_range, sign=1, **made)
 
-    def steps(self, x: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b 3 sh sw"]]:
-        """The image after each iteration, in [0, 1] (not clamped)."""
-        shifted = self.sub_mean(x * self.rgb_range)
-        enlarged = F.interpolate(shifted, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
-        features = self.head(shifted.to(self.tail.weight.dtype))
-        fed_back, images = features, []
+    def iterate(self, features: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, "b c sh sw"]]:
+        fed_back = features
         for _ in range(self.n_steps):
             fused, fed_back = self.block(features, fed_back)
-            images.append(self.add_mean(enlarged + self.tail(fused)) / self.rgb_range)
-        return images
-
-    def super_resolve(self, x: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 sh sw"], None]:
-        return self.steps(x)[-1], None
+            yield fused
 
 
 DLNFN.architecture = Architecture(

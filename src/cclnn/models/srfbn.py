@@ -1,24 +1,22 @@
 """SRFBN: a feedback network, whose hidden state refines the image step by step (Li et al. 2019)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_choice
 from cclnn._typing import Float, Tensor
 from cclnn.layers.feedback_block import GEOMETRIES, SLOPE, FeedbackBlock
-from cclnn.layers.mean_shift import MeanShift
 from cclnn.layers.projection import convolve, enlarge
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Depth, Scale, White, Width
-from cclnn.models._base import SRModel
+from cclnn.models._feedback import FeedbackSR
 
 
-class SRFBN(SRModel):
+class SRFBN(FeedbackSR):
     """sr_t = bilinear(x) + out(enlarge(h_t)),  h_t = block(f, h_{t-1}),  f = head(x), t = 1..T.   (Li et al. 2019)
 
     The last image, sr_T, is the result; `steps(x)` gives them all, which training compares with the true image. The
@@ -46,35 +44,26 @@ class SRFBN(SRModel):
     ) -> None:
         check_choice("scale", scale, GEOMETRIES)
         check_at_least("channels", channels, 1)
-        check_at_least("n_steps", n_steps, 1)
-        if not rgb_range > 0:
-            raise ValueError(f"`rgb_range` must be positive, got {rgb_range}.")
-        super().__init__(scale)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.rgb_range = rgb_range
-        self.n_steps = n_steps
-        self.sub_mean = MeanShift(rgb_range, sign=-1, **made)
-        self.head = nn.Sequential(
-            convolve(3, 4 * channels, 3, slope=SLOPE, **made), convolve(4 * channels, channels, 1, slope=SLOPE, **made)
+        super().__init__(
+            scale,
+            channels=channels,
+            head=nn.Sequential(
+                convolve(3, 4 * channels, 3, slope=SLOPE, **made),
+                convolve(4 * channels, channels, 1, slope=SLOPE, **made),
+            ),
+            n_steps=n_steps,
+            rgb_range=rgb_range,
+            **made,
         )
         self.block = FeedbackBlock(channels, n_groups=n_groups, scale=scale, **made)
         self.enlarge = enlarge(channels, GEOMETRIES[scale], slope=SLOPE, **made)
-        self.tail = nn.Conv2d(channels, 3, 3, padding=1, **made)
-        self.add_mean = MeanShift(rgb_range, sign=1, **made)
 
-    def steps(self, x: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b 3 sh sw"]]:
-        """The image after each step, in [0, 1] (not clamped)."""
-        shifted = self.sub_mean(x * self.rgb_range)
-        enlarged = F.interpolate(shifted, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
-        features = self.head(shifted.to(self.tail.weight.dtype))
-        hidden, images = None, []
+    def iterate(self, features: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, "b c sh sw"]]:
+        hidden = None
         for _ in range(self.n_steps):
             hidden = self.block(features, hidden)
-            images.append(self.add_mean(enlarged + self.tail(self.enlarge(hidden))) / self.rgb_range)
-        return images
-
-    def super_resolve(self, x: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 sh sw"], None]:
-        return self.steps(x)[-1], None
+            yield self.enlarge(hidden)
 
 
 def infer_srfbn(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
