@@ -1,12 +1,12 @@
 """The gradient of a step does not depend on how many processes, or parts, its batch is split into."""
 
-import os
-import subprocess
-import sys
+import socket
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from forked import Program
 from PIL import Image
 
 PROGRAM = Path(__file__).with_name("one_gradient.py")
@@ -22,19 +22,32 @@ def gradient_of(tmp_path_factory):
         for i, left in enumerate((100, 200, 300)):
             image.crop((left, 90, left + 64, 170)).save(folder / "photos" / f"{i}.png")
 
+    @cache
     def make(processes, parts, *more):
         target = folder / f"{processes}-{parts}.pt"
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         where = ["--data", str(folder / "photos"), "--cache", str(folder / "cache"), "--out", str(folder / "out")]
-        split = ["--accumulate", str(parts)]
-        subprocess.run(
-            [sys.executable, *(launch if processes > 1 else []), PROGRAM, target, *where, *SETTINGS, *split, *more],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-            check=True, capture_output=True, timeout=600,
-        )  # fmt: skip
+        arguments = [str(PROGRAM), str(target), *where, *SETTINGS, "--accumulate", str(parts), *more]
+        ranks = [
+            Program(arguments, tmp_path_factory.mktemp("printed"), environment=environment)
+            for environment in environments(processes)
+        ]
+        for rank in ranks:
+            done = rank.wait()
+            assert done.returncode == 0, done.stderr
         return torch.load(target, weights_only=True)
 
     return make
+
+
+def environments(processes):
+    """What a launcher tells each of its processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(processes)}
+    shared |= {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    if processes == 1:
+        return [shared]
+    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 
 
 @pytest.fixture(scope="module")

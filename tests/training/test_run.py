@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from cclnn_training.state import start_from
+from forked import Program
 from PIL import Image
 
 import cclnn
@@ -40,24 +40,29 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def command(photos, cache):
-    def make(out, *more, program=(sys.executable,)):
+    def make(out, *more):
         where = ["--data", str(photos), "--cache", str(cache), "--out", str(out)]
-        return [*program, str(TRAIN), *where, *SMALL, *OFTEN, *ONCE, *more]
+        return [str(TRAIN), *where, *SMALL, *OFTEN, *ONCE, *more]
 
     return make
 
 
-def run(arguments, **options):
-    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=600, **options)
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    return lambda arguments, **options: Program(arguments, tmp_path_factory.mktemp("printed"), **options)
 
 
 @pytest.fixture(scope="module")
-def finished(photos, cache, tmp_path_factory):
+def run(start):
+    return lambda arguments, **options: start(arguments, **options).wait()
+
+
+@pytest.fixture(scope="module")
+def finished(command, run, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
-    where = ["--data", str(photos), "--cache", str(cache), "--out", str(out)]
-    done = run([sys.executable, str(TRAIN), *where, *SMALL, *OFTEN, *ONCE])
+    done = run(command(out))
     assert done.returncode == 0, done.stderr
     return out, done
 
@@ -93,14 +98,14 @@ def test_tells_what_it_did(finished):
     assert cclnn.load(out / "best").config == cclnn.load(out).config
 
 
-def test_the_settings_it_saved_make_the_same_run(finished, tmp_path):
+def test_the_settings_it_saved_make_the_same_run(run, finished, tmp_path):
     whole, _ = finished
-    done = run([sys.executable, str(TRAIN), "--preset", str(whole / "settings.toml"), "--out", str(tmp_path)])
+    done = run([str(TRAIN), "--preset", str(whole / "settings.toml"), "--out", str(tmp_path)])
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
-def test_a_run_that_is_complete_only_writes_its_result(command, finished, tmp_path):
+def test_a_run_that_is_complete_only_writes_its_result(command, run, finished, tmp_path):
     whole, _ = finished
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").unlink()  # as after a kill between the last checkpoint and the result
@@ -111,20 +116,22 @@ def test_a_run_that_is_complete_only_writes_its_result(command, finished, tmp_pa
         assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_ends_with_the_same_weights(command, finished, tmp_path, how):
-    whole, _ = finished
-    process = subprocess.Popen(
-        command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+def wait_for(path):
     deadline = time.monotonic() + 120
-    while not (tmp_path / "last.pt").exists() and time.monotonic() < deadline:
+    while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.005)
-    os.killpg(process.pid, how)  # the workers, too, as Ctrl-C and a batch system do
-    _, errors = process.communicate(timeout=120)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_ends_with_the_same_weights(command, start, run, finished, tmp_path, how):
+    whole, _ = finished
+    program = start(command(tmp_path))
+    wait_for(tmp_path / "last.pt")
+    os.killpg(program.pid, how)  # the workers, too, as Ctrl-C and a batch system do
+    done = program.wait()
     if how != signal.SIGKILL:
-        assert process.returncode == 1
-        assert "the same command goes on from there" in errors
+        assert done.returncode == 1
+        assert "the same command goes on from there" in done.stderr
     assert not (tmp_path / "model.safetensors").exists()
     assert 1 <= torch.load(tmp_path / "last.pt", weights_only=True)["step"] < 24
 
@@ -137,14 +144,14 @@ def test_a_stopped_run_ends_with_the_same_weights(command, finished, tmp_path, h
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_a_resumed_run_may_not_become_another(command, finished):
+def test_a_resumed_run_may_not_become_another(command, run, finished):
     out, _ = finished
     done = run(command(out, "--batch", "4", "--lr", "1e-3"))
     assert done.returncode == 1
     assert "is of a run with other settings: batch 2 -> 4, lr 0.002 -> 0.001; give it another --out" in done.stderr
 
 
-def test_a_resumed_run_may_not_have_other_images(command, finished, photos, tmp_path):
+def test_a_resumed_run_may_not_have_other_images(command, run, finished, photos, tmp_path):
     out, _ = finished
     shutil.copytree(out, tmp_path / "run")
     shutil.copytree(photos, tmp_path / "photos")
@@ -158,7 +165,7 @@ def test_a_resumed_run_may_not_have_other_images(command, finished, photos, tmp_
 
 
 @pytest.mark.parametrize("content", [b"", b"half a checkp"])
-def test_a_damaged_checkpoint_is_told(command, tmp_path, content):
+def test_a_damaged_checkpoint_is_told(command, run, tmp_path, content):
     (tmp_path / "last.pt").write_bytes(content)
     done = run(command(tmp_path))
     assert done.returncode == 1
@@ -167,15 +174,12 @@ def test_a_damaged_checkpoint_is_told(command, tmp_path, content):
     assert (tmp_path / "last.pt").read_bytes() == content
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(command, tmp_path):
+def test_a_full_disk_leaves_the_checkpoint_before(command, run, tmp_path):
     done = run(command(tmp_path, "--steps", "2", "--schedule", "steps"))
     assert done.returncode == 0, done.stderr
     before = (tmp_path / "last.pt").read_bytes()
 
-    def full():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
-
-    done = run(command(tmp_path, "--steps", "4", "--schedule", "steps"), preexec_fn=full)
+    done = run(command(tmp_path, "--steps", "4", "--schedule", "steps"), file_limit=2**20)
     assert done.returncode == 1
     assert f"cannot write {tmp_path / 'last.pt'} at step 3: " in done.stderr
     assert "the checkpoint of step 2 is still there" in done.stderr
@@ -183,7 +187,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(command, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_an_exploding_loss_names_the_last_good_checkpoint(command, tmp_path):
+def test_an_exploding_loss_names_the_last_good_checkpoint(command, run, tmp_path):
     """Step 1 is the last of a one-cycle, and harmless; step 2, in the midst of a longer one, destroys the weights."""
     harmful = ["--lr", "1e3", "--clip", "0", "--schedule", "one-cycle"]
     done = run(command(tmp_path, *harmful, "--steps", "1"))
@@ -197,7 +201,7 @@ def test_an_exploding_loss_names_the_last_good_checkpoint(command, tmp_path):
     assert all(weights.abs().max() < 300 for weights in state["model"].values())  # the mean colour is of 255 levels
 
 
-def test_validates_on_a_folder_of_its_own(command, photos, tmp_path):
+def test_validates_on_a_folder_of_its_own(command, run, photos, tmp_path):
     (tmp_path / "other").mkdir()
     with Image.open(photos / "0.png") as image:
         image.save(tmp_path / "other" / "0.png")
@@ -206,7 +210,7 @@ def test_validates_on_a_folder_of_its_own(command, photos, tmp_path):
     assert "3 training images, 1 for validation" in done.stdout + done.stderr
 
 
-def test_a_bad_validation_image_is_named_before_training(command, photos, tmp_path):
+def test_a_bad_validation_image_is_named_before_training(command, run, photos, tmp_path):
     (tmp_path / "other").mkdir()
     shutil.copy(photos / "0.png", tmp_path / "other" / "0.png")
     (tmp_path / "other" / "1.png").write_bytes(b"")
@@ -225,7 +229,7 @@ def test_a_bad_validation_image_is_named_before_training(command, photos, tmp_pa
     assert "Traceback" not in done.stderr
 
 
-def test_starts_another_scale_from_the_trunk(command, finished, tmp_path):
+def test_starts_another_scale_from_the_trunk(command, run, finished, tmp_path):
     trained, _ = finished
     done = run(command(tmp_path, "--init-from", str(trained), "--scale", "3", "--steps", "1", "--lr", "0"))
     assert done.returncode == 0, done.stderr
@@ -263,7 +267,7 @@ def trained_edsr(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["edsr-baseline", "nlsn"])
-def test_trains_other_networks(command, tmp_path, name):
+def test_trains_other_networks(command, run, tmp_path, name):
     small = ["--model", name, "--arguments", "channels=16", "n_resblocks=2", "--steps", "2", "--lr-from", "image"]
     done = run(command(tmp_path, *small))
     assert done.returncode == 0, done.stderr
@@ -271,7 +275,7 @@ def test_trains_other_networks(command, tmp_path, name):
 
 
 @pytest.mark.parametrize("way", [["--precision", "fp16"], ["--compile"], ["--lr-from", "image", "--ema", "0"]])
-def test_other_ways_resume_to_the_same_bytes(command, tmp_path, way):
+def test_other_ways_resume_to_the_same_bytes(command, run, tmp_path, way):
     small = ["--model", "edsr", "--arguments", "channels=8", "n_resblocks=1", "--schedule", "steps", *way]
     for out, steps in (("whole", "4"), ("parts", "2"), ("parts", "4")):
         done = run(command(tmp_path / out, *small, "--steps", steps))
@@ -286,14 +290,15 @@ LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--npro
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def test_two_processes_do_what_one_does(command, tmp_path):
+def test_two_processes_do_what_one_does(command, run, tmp_path):
     """Losses and scores of every step; that the gradients are the same to rounding, test_gradients.py shows."""
     same = ["--batch", "4", "--steps", "6", "--log-every", "1", "--precision", "fp32", "--lr", "1e-4"]
     if torch.accelerator.is_available():
         same.append("--cpu")
     one = run(command(tmp_path / "one", *same))
     assert one.returncode == 0, one.stderr
-    two = run(command(tmp_path / "two", *same, "--accumulate", "2", program=LAUNCH), env=ONE_THREAD)
+    arguments = [*LAUNCH, *command(tmp_path / "two", *same, "--accumulate", "2")]
+    two = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=600, env=ONE_THREAD)
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("training images") == 1
     logs = [
@@ -307,13 +312,11 @@ def test_two_processes_do_what_one_does(command, tmp_path):
 
 def test_a_signal_to_all_processes_and_their_launcher_saves_too(command, tmp_path):
     """Each process is told twice, by the signal and by the launcher that passes its own on."""
-    arguments = command(tmp_path, "--cpu", "--steps", "2000", program=LAUNCH)
+    arguments = [*LAUNCH, *command(tmp_path, "--cpu", "--steps", "2000")]
     process = subprocess.Popen(
         arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True, env=ONE_THREAD
     )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "last.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_for(tmp_path / "last.pt")
     os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     found = errors.partition("stopped after step ")[2].partition(";")[0]

@@ -1,0 +1,69 @@
+"""Programs of `examples/` in processes forked from one that has imported torch: a start takes no seconds of imports.
+
+Each runs as if started from a shell: a session, arguments, environment, standard output and exit code of its own.
+"""
+
+import multiprocessing
+import os
+import resource
+import runpy
+import sys
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import NamedTuple
+
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["cclnn_training.loop"])
+
+
+class Done(NamedTuple):
+    """What a program that has ended left; named as in subprocess.CompletedProcess."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Program:
+    """A started program. `out` is an empty folder for what it prints, which outlives a kill."""
+
+    def __init__(
+        self,
+        arguments: list[str],
+        out: Path,
+        *,
+        environment: dict[str, str] | None = None,
+        file_limit: int = resource.RLIM_INFINITY,
+    ) -> None:
+        self.printed = [out / "stdout", out / "stderr"]
+        for path in self.printed:
+            path.touch()
+        values = (arguments, self.printed, environment or {}, file_limit)
+        self.process: ForkServerProcess = FORKED.Process(target=_run, args=values)
+        self.process.start()
+        assert self.process.pid
+        self.pid = self.process.pid
+
+    def wait(self, seconds: float = 600) -> Done:
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise TimeoutError(f"the program did not end within {seconds} s")
+        return Done(self.process.exitcode, *(path.read_text() for path in self.printed))
+
+
+def _run(arguments: list[str], printed: list[Path], environment: dict[str, str], file_limit: int) -> None:
+    os.setsid()  # signals reach it and its own processes alone
+    os.environ.update(environment)
+    multiprocessing.set_start_method(None, force=True)  # for its own processes, the default, not this module's
+    for descriptor, path in enumerate(printed, start=1):
+        os.dup2(os.open(path, os.O_WRONLY), descriptor)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    sys.argv = arguments
+    sys.path.insert(0, str(Path(arguments[0]).parent))
+    code = None
+    try:
+        runpy.run_path(arguments[0], run_name="__main__")
+    except SystemExit as exit_:
+        code = exit_.code
+    sys.exit(code)  # once the program's frames are gone, and with them its data workers
