@@ -6,6 +6,15 @@ import sys
 import pytest
 import torch
 from conftest import annotations_are_checked
+from half_precision import (
+    EXTREMES,
+    assert_as_good,
+    assert_averages,
+    assert_no_less_finite,
+    cotangent,
+    extreme,
+    one_rounding,
+)
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -51,6 +60,22 @@ SIZES = [
 def interpreter(monkeypatch):
     if DEVICE == "cpu":
         monkeypatch.setenv("TRITON_INTERPRET", "1")
+        if not REASON:
+            round_like_a_gpu(monkeypatch)
+
+
+def round_like_a_gpu(monkeypatch):
+    """The interpreter cuts float32 off to bfloat16, which doubles its errors and pushes them all one way."""
+    from triton.runtime import interpreter
+
+    convert = interpreter._convert_float
+
+    def rounded(x, source, target, mode):
+        if (source.name, target.name) != ("fp32", "bf16"):
+            return convert(x, source, target, mode)
+        return torch.tensor(x).bfloat16().view(torch.uint16).numpy()
+
+    monkeypatch.setattr(interpreter, "_convert_float", rounded)
 
 
 def case(n, m, r, *, b=2, c=6, d=10, scale=1.0, dtype=torch.float32):
@@ -66,8 +91,7 @@ def run(attend, q, v, plan):
     """Output and gradients, for a cotangent that is not constant."""
     a, b = q.detach().clone().requires_grad_(), v.detach().clone().requires_grad_()
     out = attend(a, b, plan)
-    weight = torch.linspace(-1, 2, out.numel(), dtype=out.dtype, device=out.device).reshape(out.shape)
-    return (out.detach(), *torch.autograd.grad((out * weight).sum(), (a, b)))
+    return (out.detach(), *torch.autograd.grad((out * cotangent(out)).sum(), (a, b)))
 
 
 def assert_matches_reference(q, v, plan, tolerance=1e-5):
@@ -109,11 +133,7 @@ def test_low_precision_errs_at_most_twice_as_much_as_the_reference(low, scale, n
     q, v, plan = case(n, m, r, b=1, c=16, d=32, scale=scale, dtype=low)
     exact = run(reference.attend, q.double(), v.double(), plan)
     plain = run(reference.attend, q, v, plan)
-    fast = run(fused.attend, q, v, plan)
-    for what, a, b, truth in zip(("output", "gradient of q", "gradient of v"), fast, plain, exact, strict=True):
-        assert a.dtype == low
-        error, allowed = ((x.double() - truth).square().mean().sqrt() for x in (a, b))
-        assert error <= 2 * allowed, f"{what}: {error:.2e} against {allowed:.2e}"
+    assert_as_good(run(fused.attend, q, v, plan), plain, exact, one_rounding(reference.attend, q, v, plan))
 
 
 @needs_kernels
@@ -122,12 +142,21 @@ def test_output_is_an_average_of_values_with_norms_beyond_the_range_of_exp(dtype
     q, v, plan = case(37, 16, 2, b=1)
     q, v = (1e4 * F.normalize(q, dim=-1)).to(dtype), v.to(dtype)
     out, *gradients = run(fused.attend, q, v, plan)
-    slack = 2 * torch.finfo(dtype).eps * v.abs().max()
-    assert (out <= v.amax(dim=1, keepdim=True) + slack).all()
-    assert (out >= v.amin(dim=1, keepdim=True) - slack).all()
+    assert_averages(out, v)
     assert all(gradient.isfinite().all() for gradient in gradients)
     if dtype == torch.float32:
         assert_close(out.double(), reference.attend(q.double(), v.double(), plan), rtol=0, atol=3e-3)
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", fused.DTYPES, ids=str)
+@pytest.mark.parametrize("extremes", [entry for entry in EXTREMES if entry[0] != "random" and entry[2] != 1])
+def test_alike_tokens_and_large_numbers_overflow_nowhere(extremes, dtype):
+    q, v, plan = extreme(*extremes, dtype, n=20, m=7, device=DEVICE)
+    out, *gradients = run(fused.attend, q, v, plan)
+    assert_averages(out, v)
+    exact = run(reference.attend, q.double(), v.double(), plan)
+    assert_no_less_finite(gradients, exact[1:])
 
 
 @needs_kernels
@@ -175,8 +204,8 @@ def test_operators_keep_their_contracts():
     checks = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_static")
     forward = (q.requires_grad_(), v.requires_grad_(), plan.slots, plan.chunk)
     assert set(torch.library.opcheck(fused.attend_op, forward, test_utils=checks).values()) == {"SUCCESS"}
-    out, mass = fused.attend_op(*forward)
-    backward = (torch.ones_like(v), q.detach(), v.detach(), plan.slots, plan.chunk, out.detach(), mass.detach())
+    outputs = (output.detach() for output in fused.attend_op(*forward))
+    backward = (torch.ones_like(v), q.detach(), v.detach(), plan.slots, plan.chunk, *outputs)
     assert set(torch.library.opcheck(fused.backward_op, backward, test_utils=checks[:3]).values()) == {"SUCCESS"}
 
 

@@ -2,6 +2,15 @@
 
 import pytest
 import torch
+from half_precision import (
+    EXTREMES,
+    assert_as_good,
+    assert_averages,
+    assert_no_less_finite,
+    cotangent,
+    extreme,
+    one_rounding,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -9,7 +18,7 @@ from torch.testing import assert_close
 
 import cclnn.ops.sparse_attention
 from cclnn.ops import hash_codes, lsh_attention, make_plan
-from cclnn.ops.sparse_attention import chunked, why_not
+from cclnn.ops.sparse_attention import chunked, reference, why_not
 
 FAST = ["chunked", "portable"]  # "fused" has a file of its own
 ALL = ["reference", *FAST]
@@ -30,8 +39,7 @@ def run(backend, q, v, plan):
     """Output and gradients, for a cotangent that is not constant."""
     a, b = q.detach().clone().requires_grad_(), v.detach().clone().requires_grad_()
     out = lsh_attention(a, b, plan, backend=backend)
-    weight = torch.linspace(-1, 2, out.numel(), dtype=out.dtype, device=out.device).reshape(out.shape)
-    return (out.detach(), *torch.autograd.grad((out * weight).sum(), (a, b)))
+    return (out.detach(), *torch.autograd.grad((out * cotangent(out)).sum(), (a, b)))
 
 
 def assert_backends_agree(backend, q, v, plan, **tolerance):
@@ -92,9 +100,7 @@ def test_output_is_an_average_of_values_with_norms_beyond_the_range_of_exp(backe
     q, v, plan = case(53, 16, 3)
     q, v = (1e4 * F.normalize(q, dim=-1)).to(low), v.to(low)
     out, *gradients = run(backend, q, v, plan)
-    slack = 2 * torch.finfo(low).eps * v.abs().max()
-    assert (out <= v.amax(dim=1, keepdim=True) + slack).all()
-    assert (out >= v.amin(dim=1, keepdim=True) - slack).all()
+    assert_averages(out, v)
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
@@ -207,10 +213,10 @@ def test_chunked_has_the_strides_that_a_compiler_expects(dtype):
     q, v, plan = case(20, 16, 3, dtype=dtype)
     q, v = (x.mT.contiguous().mT for x in (q, v))
     arguments = (q, v, plan.slots, plan.chunk)
-    out, mass = chunked.attend_op(*arguments)
+    outputs = chunked.attend_op(*arguments)
     for operator, inputs in (
         (chunked.attend_op, arguments),
-        (chunked.backward_op, (torch.ones_like(v), *arguments, out, mass)),
+        (chunked.backward_op, (torch.ones_like(v), *arguments, *outputs)),
     ):
         checked = torch.library.opcheck(operator, inputs, test_utils=("test_schema", "test_faketensor"))
         assert set(checked.values()) == {"SUCCESS"}
@@ -239,11 +245,33 @@ def test_low_precision_errs_at_most_twice_as_much_as_the_reference(backend, low,
     q, v, plan = case(n, m, r, c=16, d=32, scale=scale, dtype=low)
     exact = run("reference", q.double(), v.double(), plan)
     plain = run("reference", q, v, plan)
-    fast = run(backend, q, v, plan)
-    for what, a, b, truth in zip(("output", "gradient of q", "gradient of v"), fast, plain, exact, strict=True):
-        assert a.dtype == low
-        error, allowed = ((x.double() - truth).square().mean().sqrt() for x in (a, b))
-        assert error <= 2 * allowed, f"{what}: {error:.2e} against {allowed:.2e}"
+    assert_as_good(run(backend, q, v, plan), plain, exact, one_rounding(reference.attend, q, v, plan))
+
+
+@pytest.mark.parametrize("low", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("extremes", EXTREMES)
+@pytest.mark.parametrize(("n", "m"), [(53, 16), (500, 144)])
+@pytest.mark.parametrize("backend", ALL)
+def test_alike_tokens_and_large_numbers_overflow_nowhere(backend, n, m, extremes, low):
+    """Sums over 3m alike tokens, and scores beyond what a half-precision number resolves.
+
+    The weights of the reference sum to 1 up to the rounding of its float32 scores.
+    """
+    q, v, plan = extreme(*extremes, low, n=n, m=m)
+    out, *gradients = run(backend, q, v, plan)
+    assert_averages(out, v, slack=extremes[2] * torch.finfo(torch.float32).eps if backend == "reference" else 0.0)
+    exact = run("reference", q.double(), v.double(), plan)
+    assert_no_less_finite(gradients, exact[1:])
+
+
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("low", [torch.float32, torch.bfloat16], ids=str)
+def test_no_norm_up_to_a_hundred_million_overflows(backend, low):
+    """Beyond, float32 does not resolve scores: those of one token differ by tens between two orders of summation."""
+    q, v, plan = extreme("half", 3000.0, 1e8, low, n=53, m=16)
+    out, *gradients = run(backend, q, v, plan)
+    assert_averages(out, v)
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.parametrize("backend", ALL)

@@ -73,6 +73,13 @@ def dot(a, b, PRECISION: tl.constexpr):
 
 @triton.jit
 @no_type_check
+def scaled(x, scale, SCALED: tl.constexpr):
+    """x * scale: one instruction with the subtraction that follows."""
+    return x * tl.load(scale) if SCALED else x
+
+
+@triton.jit
+@no_type_check
 def own_block(m, start, stop, BLOCK: tl.constexpr):
     """Image of this program, its positions in [start, stop), and the window they meet.
 
@@ -109,14 +116,34 @@ def normalise(q, unit, bound, count, EPS: tl.constexpr, E: tl.constexpr, PADDED_
 
 @triton.jit(do_not_specialize=SIZES)
 @no_type_check
-def prepare(grad, out, bound, mass, shift, delta, count, D: tl.constexpr, PADDED_D: tl.constexpr, BLOCK: tl.constexpr):
-    """For backward: shift = bound + log2(mass), so that p = exp2(score log2(e) - shift); delta = grad . out."""
+def prepare(
+    grad,
+    out,
+    rest,
+    bound,
+    mass,
+    scale,
+    shift,
+    delta,
+    count,
+    D: tl.constexpr,
+    PADDED_D: tl.constexpr,
+    REST: tl.constexpr,
+    SCALED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """For backward: shift = bound + log2(mass), so that p = exp2(score log2(e) - shift); delta = grad . out, scaled."""
     rows = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     live = rows < count
     rows = tl.minimum(rows, count - 1)
     left = load_rows(grad, rows, D, PADDED_D).to(tl.float32)  # BLOCK d
     right = load_rows(out, rows, D, PADDED_D).to(tl.float32)  # BLOCK d
-    tl.store(delta + rows, tl.sum(left * right, axis=1), mask=live)
+    if REST:
+        right += load_rows(rest, rows, D, PADDED_D).to(tl.float32)
+    mean = tl.sum(left * right, axis=1)
+    if SCALED:
+        mean *= tl.load(scale)
+    tl.store(delta + rows, mean, mask=live)
     tl.store(shift + rows, tl.load(bound + rows) + tl.log2(tl.load(mass + rows)), mask=live)
 
 
@@ -131,6 +158,7 @@ def attend(
     total,
     mass,
     out,
+    rest,
     n,
     m,
     rounds,
@@ -144,10 +172,13 @@ def attend(
     STEP: tl.constexpr,
     FIRST: tl.constexpr,
     LAST: tl.constexpr,
+    REST: tl.constexpr,
     PRECISION: tl.constexpr,
     SCORE_PRECISION: tl.constexpr,
 ):
-    """total_i += sum_j exp(s_ij - m_i) v_j,  mass_i += the same without v_j; the last round divides into out."""
+    """total_i += sum_j exp(s_ij - m_i) v_j,  mass_i += the same without v_j; the last round divides into out, and what
+    rounding takes off it into rest.
+    """
     image, i, begin, end = own_block(m, 0, n, BLOCK)
     line = lines + (image * rounds + turn) * span + m  # from here positions count
     q += image * n * E
@@ -155,6 +186,7 @@ def attend(
     v += image * n * D
     total += image * n * D
     out += image * n * D
+    rest += image * n * D
     bound += image * n
     mass += image * n
 
@@ -177,7 +209,10 @@ def attend(
     tl.debug_barrier()  # threads may hold the same sums: all have read them before one of them writes
     tl.store(mass + tokens, sums, mask=live)
     if LAST:
-        store_rows(out, tokens, live, weighed / tl.where(live, sums, 1.0)[:, None], D, PADDED_D)
+        result = weighed / tl.where(live | (sums > 1), sums, 1.0)[:, None]  # no overflow in rows that are not stored
+        store_rows(out, tokens, live, result, D, PADDED_D)
+        if REST:
+            store_rows(rest, tokens, live, result - result.to(out.dtype.element_ty).to(tl.float32), D, PADDED_D)
     else:
         store_rows(total, tokens, live, weighed, D, PADDED_D)
 
@@ -192,6 +227,7 @@ def differentiate_queries(
     v,
     lines,
     delta,
+    scale,
     grad_q,
     n,
     m,
@@ -205,6 +241,7 @@ def differentiate_queries(
     BLOCK: tl.constexpr,
     STEP: tl.constexpr,
     FIRST: tl.constexpr,
+    SCALED: tl.constexpr,
     PRECISION: tl.constexpr,
     SCORE_PRECISION: tl.constexpr,
 ):
@@ -233,7 +270,7 @@ def differentiate_queries(
         value = load_rows(v, met, D, PADDED_D)  # STEP d
         scores = dot(query, tl.trans(key), SCORE_PRECISION)  # BLOCK STEP
         weights = weigh(scores, offset, near, j, m)
-        slope = weights * (dot(cotangent, tl.trans(value), PRECISION) - mean)
+        slope = weights * (scaled(dot(cotangent, tl.trans(value), PRECISION), scale, SCALED) - mean)
         total = add_dot(slope.to(key.dtype), key, total, PRECISION)
     tl.debug_barrier()  # as in attend
     store_rows(grad_q, tokens, i < n, total, E, PADDED_E)
@@ -249,6 +286,7 @@ def differentiate_keys(
     v,
     lines,
     delta,
+    scale,
     grad_k,
     grad_v,
     n,
@@ -266,6 +304,7 @@ def differentiate_keys(
     BLOCK: tl.constexpr,
     STEP: tl.constexpr,
     FIRST: tl.constexpr,
+    SCALED: tl.constexpr,
     PRECISION: tl.constexpr,
     SCORE_PRECISION: tl.constexpr,
 ):
@@ -303,7 +342,7 @@ def differentiate_keys(
         scores = dot(key, tl.trans(query), SCORE_PRECISION)  # BLOCK STEP, transposed
         weights = weigh(scores, offset, near, i, m)
         total_v = add_dot(weights.to(cotangent.dtype), cotangent, total_v, PRECISION)
-        slope = weights * (dot(value, tl.trans(cotangent), PRECISION) - mean)
+        slope = weights * (scaled(dot(value, tl.trans(cotangent), PRECISION), scale, SCALED) - mean)
         total_k = add_dot(slope.to(query.dtype), query, total_k, PRECISION)
     tl.debug_barrier()  # as in attend
     store_rows(grad_k, tokens, live, total_k, E, PADDED_E)
@@ -313,7 +352,17 @@ def differentiate_keys(
 @triton.jit(do_not_specialize=SIZES)
 @no_type_check
 def differentiate_norm(
-    q, from_q, from_k, grad_q, count, EPS: tl.constexpr, E: tl.constexpr, PADDED_E: tl.constexpr, BLOCK: tl.constexpr
+    q,
+    from_q,
+    from_k,
+    scale,
+    grad_q,
+    count,
+    EPS: tl.constexpr,
+    E: tl.constexpr,
+    PADDED_E: tl.constexpr,
+    SCALED: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """grad_q = from_q + (from_k - u (u . from_k)) / |q|, u = q / |q|; where |q| <= EPS it is from_q + from_k / EPS."""
     rows = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -327,4 +376,6 @@ def differentiate_norm(
     direction = query / clamped[:, None]
     along = tl.where(norm > EPS, tl.sum(direction * through, axis=1), 0.0)
     total = direct + (through - direction * along[:, None]) / clamped[:, None]
+    if SCALED:
+        total /= tl.load(scale)
     store_rows(grad_q, rows, live, total, E, PADDED_E)

@@ -3,7 +3,8 @@
 Differs from reference.py in the order of summation only (README.md has the derivation):
 - scores are shifted by their known bound q_i . k_i (|q_i|, up to rounding) instead of their maximum, so two sums over
   all rounds and keys, a numerator and a denominator ("mass"), are the whole layer;
-- the shift is one more column of the matrix product: [q_i, -|q_i|] . [k_j, 1];
+- the shift is one more column of the matrix product: [q_i, -|q_i|] . [k_j, 1] (three in bfloat16);
+- float16 is computed in float32 throughout, which holds every sum and which CPUs multiply many times as fast;
 - with one chunk of halo on each side, the 3m keys of a chunk are an overlapping view of the sorted rows, no copy;
 - backward keeps q, v, the output and the mass, and computes the scores again.
 Chunks are processed in groups. Only the rows of one group are held in sorted order, in buffers that all groups share;
@@ -34,29 +35,37 @@ def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) 
     return out
 
 
-def _attend(q: Tensor, v: Tensor, slots: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """(output, mass), as one node that torch.compile and torch.export do not look into."""
+def _attend(q: Tensor, v: Tensor, slots: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(output, mass, what rounding took off the output), as one node that torch.compile and torch.export do not look
+    into.
+    """
     with without_autocast(q):
-        return _forward(q, v, slots, chunk)
+        exact, mass = _forward(q.to(_computed(q.dtype)), v.to(_computed(v.dtype)), slots, chunk)
+        out = exact.to(v.dtype)
+        return out, mass, (exact - out).to(v.dtype) if _is_half(v.dtype) else out.new_empty(0)
 
 
-def _empty_like_output(_q: Tensor, v: Tensor, _slots: Tensor, _chunk: int) -> tuple[Tensor, Tensor]:
-    return v.new_empty(v.shape), v.new_empty((*v.shape[:2], 1), dtype=_wide(v.dtype))
+def _empty_like_output(_q: Tensor, v: Tensor, _slots: Tensor, _chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    mass = v.new_empty((*v.shape[:2], 1), dtype=_wide(v.dtype))
+    return v.new_empty(v.shape), mass, v.new_empty(v.shape if _is_half(v.dtype) else 0)
 
 
 attend_op = operator("cclnn::chunked_attend", _attend, _empty_like_output)
 
 
 def _attend_backward(
-    grad: Tensor, q: Tensor, v: Tensor, slots: Tensor, chunk: int, out: Tensor, mass: Tensor
+    grad: Tensor, q: Tensor, v: Tensor, slots: Tensor, chunk: int, out: Tensor, mass: Tensor, rest: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of q and v."""
     with without_autocast(q):
-        return _backward(grad, q, v, slots, chunk, out, mass)
+        exact = out.to(mass.dtype) + rest if _is_half(v.dtype) else out
+        given = (x.to(_computed(x.dtype)) for x in (grad, q, v))
+        grad_q, grad_v = _backward(*given, slots, chunk, exact, mass)
+        return grad_q.to(q.dtype), grad_v.to(v.dtype)
 
 
 def _empty_like_gradients(
-    _grad: Tensor, q: Tensor, v: Tensor, _slots: Tensor, _chunk: int, _out: Tensor, _mass: Tensor
+    _grad: Tensor, q: Tensor, v: Tensor, _slots: Tensor, _chunk: int, _out: Tensor, _mass: Tensor, _rest: Tensor
 ) -> tuple[Tensor, Tensor]:
     return q.new_empty(q.shape), v.new_empty(v.shape)
 
@@ -64,14 +73,14 @@ def _empty_like_gradients(
 backward_op = operator("cclnn::chunked_attend_backward", _attend_backward, _empty_like_gradients)
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     q, v, slots, ctx.chunk = inputs
     ctx.save_for_backward(q, v, slots, *output)
 
 
-def _differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    q, v, slots, out, mass = ctx.saved_tensors
-    return *backward_op(grad, q, v, slots, ctx.chunk, out, mass), None, None
+def _differentiate(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    q, v, slots, out, mass, rest = ctx.saved_tensors
+    return *backward_op(grad, q, v, slots, ctx.chunk, out, mass, rest), None, None
 
 
 def _refuse(_ctx: Any, *_grads: Tensor) -> None:
@@ -83,13 +92,15 @@ torch.library.register_autograd("cclnn::chunked_attend_backward", _refuse)
 
 
 def _forward(q: Tensor, v: Tensor, slots: Tensor, chunk: int) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n 1"]]:
-    wide, e, d = _wide(q.dtype), q.shape[-1], v.shape[-1]
+    """Output and mass, float32 or wider."""
+    wide, d = _wide(q.dtype), v.shape[-1]
     queries, keys, _ = _shifted(q)
     values = rearrange(v, "b n d -> (b n) d").contiguous()
     total = values.new_zeros(len(values) + 1, d, dtype=wide)  # the last row is padding: it takes what is discarded
     mass = values.new_zeros(len(values) + 1, dtype=wide)
     workspace = _Workspace(slots, chunk, tokens=v.shape[1], like=values)
-    query_rows, key_rows, value_rows = workspace.queries(e + 1), workspace.keys(e + 1), workspace.keys(d)
+    columns = queries.shape[-1]
+    query_rows, key_rows, value_rows = workspace.queries(columns), workspace.keys(columns), workspace.keys(d)
     scores, sums = workspace.scores(), workspace.queries(d)
     wide_scores, wide_sums = workspace.scores(wide), workspace.queries(d, wide)
     for group in workspace.groups():
@@ -100,7 +111,7 @@ def _forward(q: Tensor, v: Tensor, slots: Tensor, chunk: int) -> tuple[Float[Ten
         mass.index_add_(0, group.targets, _widen(weights, wide_scores).sum(dim=-1).flatten())
     total = rearrange(total[:-1], "(b n) d -> b n d", b=len(q))
     mass = rearrange(mass[:-1], "(b n) -> b n 1", b=len(q))
-    return total.div_(mass).to(v.dtype), mass
+    return total.div_(mass), mass
 
 
 def _backward(
@@ -109,16 +120,16 @@ def _backward(
     """ds_ij = p_ij (g_i . v_j - g_i . out_i),  p_ij = exp(s_ij - |q_i|) / mass_i over all rounds."""
     wide, e, d = _wide(q.dtype), q.shape[-1], v.shape[-1]
     queries, keys, norm = _shifted(q)
-    share = grad.to(wide) / mass  # g_i / mass_i
-    offset = (share * out).sum(dim=-1, keepdim=True)
-    shares = torch.cat([share, -offset], dim=-1).to(v.dtype)
+    share = (grad.to(wide) / mass).to(v.dtype)  # g_i / mass_i
+    offset = _columns(-(share * out).sum(dim=-1, keepdim=True), v.dtype)
+    shares = torch.cat([share, *offset], dim=-1)
     shares = F.pad(rearrange(shares, "b n d -> (b n) d"), (0, 0, 0, 1))  # the padding row has no gradient
-    values = rearrange(F.pad(v, (0, 1), value=1.0), "b n d -> (b n) d")
+    values = rearrange(F.pad(v, (0, len(offset)), value=1.0), "b n d -> (b n) d")
     # shares . values = (g_i . v_j - g_i . out_i) / mass_i
     grad_q, grad_k, grad_v = (keys.new_zeros(len(shares), width, dtype=wide) for width in (e, e, d))
     workspace = _Workspace(slots, chunk, tokens=v.shape[1], like=values)
-    query_rows, share_rows = workspace.queries(e + 1), workspace.queries(d + 1)
-    key_rows, value_rows = workspace.keys(e + 1), workspace.keys(d + 1)
+    query_rows, share_rows = workspace.queries(queries.shape[-1]), workspace.queries(shares.shape[-1])
+    key_rows, value_rows = workspace.keys(keys.shape[-1]), workspace.keys(values.shape[-1])
     scores, slopes, wide_dq = workspace.scores(), workspace.scores(), workspace.queries(e, wide)
     dq_rows, dk_windows, dv_windows = workspace.queries(e), workspace.windows(e), workspace.windows(d)
     dk_rows, dv_rows = workspace.keys(e, wide), workspace.keys(d, wide)
@@ -146,15 +157,37 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _shifted(q: Tensor) -> tuple[Float[Tensor, "bn e1"], Float[Tensor, "bn e1"], Float[Tensor, "b n 1"]]:
+def _computed(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of products. float16 ends at 65504, which sums over keys pass where tokens are alike."""
+    return torch.float32 if dtype == torch.float16 else dtype
+
+
+def _is_half(dtype: torch.dtype) -> bool:
+    return dtype.itemsize == 2
+
+
+def _columns(x: Float[Tensor, "b n 1"], dtype: torch.dtype) -> list[Float[Tensor, "b n 1"]]:
+    """Columns of a product in `dtype` that sum to x. bfloat16 holds 8 of float32's 24 bits: there they are three.
+
+    With one, the shift would be off by up to 2**-8 |q_i|, and weights, powers of 2 of it, would overflow.
+    """
+    columns = [x.to(dtype)]
+    for _ in range(2 if dtype == torch.bfloat16 else 0):
+        x = x - columns[-1]  # what the columns so far leave, exactly
+        columns.append(x.to(dtype))
+    return columns
+
+
+def _shifted(q: Tensor) -> tuple[Float[Tensor, "bn wider"], Float[Tensor, "bn wider"], Float[Tensor, "b n 1"]]:
     """[q_i, -q_i . k_i], [k_j, 1] and the clamped norms, with keys times log2 e: products of the first two are the
     exponents of 2 in exp(s_ij - s_ii), at most 0 up to rounding.
     """
     norm = q.to(_wide(q.dtype)).norm(dim=-1, keepdim=True).clamp_min(EPS)
     keys = (q * (LOG2E / norm)).to(q.dtype)
     bound = (q.to(norm.dtype) * keys).sum(dim=-1, keepdim=True)  # of the rounded values that enter the product
-    queries = torch.cat([q, -bound.to(q.dtype)], dim=-1)
-    return queries.flatten(0, 1), F.pad(keys, (0, 1), value=1.0).flatten(0, 1), norm
+    shift = _columns(-bound, q.dtype)
+    queries = torch.cat([q, *shift], dim=-1)
+    return queries.flatten(0, 1), F.pad(keys, (0, len(shift)), value=1.0).flatten(0, 1), norm
 
 
 def _take(x: Float[Tensor, "bn e"], rows: Tensor, buffer: Float[Tensor, "rows e"]) -> Float[Tensor, "taken e"]:

@@ -88,29 +88,32 @@ def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) 
     return out
 
 
-def _attend(q: Tensor, v: Tensor, slots: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """(output, mass), as one node that torch.compile and torch.export do not look into."""
+def _attend(q: Tensor, v: Tensor, slots: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(output, mass, what rounding took off the output), as one node that torch.compile and torch.export do not look
+    into.
+    """
     with without_autocast(q):
         return _forward(q.contiguous(), v.contiguous(), slots.contiguous(), chunk)
 
 
-def _empty_like_output(_q: Tensor, v: Tensor, _slots: Tensor, _chunk: int) -> tuple[Tensor, Tensor]:
-    return v.new_empty(v.shape), v.new_empty(v.shape[:2], dtype=torch.float32)
+def _empty_like_output(_q: Tensor, v: Tensor, _slots: Tensor, _chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    mass = v.new_empty(v.shape[:2], dtype=torch.float32)
+    return v.new_empty(v.shape), mass, v.new_empty(v.shape if _is_half(v) else 0)
 
 
 attend_op = operator("cclnn::fused_attend", _attend, _empty_like_output)
 
 
 def _attend_backward(
-    grad: Tensor, q: Tensor, v: Tensor, slots: Tensor, chunk: int, out: Tensor, mass: Tensor
+    grad: Tensor, q: Tensor, v: Tensor, slots: Tensor, chunk: int, out: Tensor, mass: Tensor, rest: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of q and v."""
     with without_autocast(q):
-        return _backward(grad.contiguous(), q.contiguous(), v.contiguous(), slots.contiguous(), chunk, out, mass)
+        return _backward(grad.contiguous(), q.contiguous(), v.contiguous(), slots.contiguous(), chunk, out, mass, rest)
 
 
 def _empty_like_gradients(
-    _grad: Tensor, q: Tensor, v: Tensor, _slots: Tensor, _chunk: int, _out: Tensor, _mass: Tensor
+    _grad: Tensor, q: Tensor, v: Tensor, _slots: Tensor, _chunk: int, _out: Tensor, _mass: Tensor, _rest: Tensor
 ) -> tuple[Tensor, Tensor]:
     return q.new_empty(q.shape), v.new_empty(v.shape)
 
@@ -118,14 +121,14 @@ def _empty_like_gradients(
 backward_op = operator("cclnn::fused_attend_backward", _attend_backward, _empty_like_gradients)
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     q, v, slots, ctx.chunk = inputs
     ctx.save_for_backward(q, v, slots, *output)
 
 
-def _differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    q, v, slots, out, mass = ctx.saved_tensors
-    return *backward_op(grad, q, v, slots, ctx.chunk, out, mass), None, None
+def _differentiate(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    q, v, slots, out, mass, rest = ctx.saved_tensors
+    return *backward_op(grad, q, v, slots, ctx.chunk, out, mass, rest), None, None
 
 
 def _refuse(_ctx: Any, *_grads: Tensor) -> None:
@@ -138,17 +141,18 @@ torch.library.register_autograd("cclnn::fused_attend_backward", _refuse)
 
 def _forward(
     q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], slots: Tensor, chunk: int
-) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"]]:
+) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"], Tensor]:
     from cclnn.ops.sparse_attention import _kernels
 
     call = _Call(q, v, slots, chunk)
     unit, bound = call.keys()
     out, mass = torch.empty_like(v), torch.empty_like(bound)
+    rest = torch.empty_like(v) if _is_half(v) else v.new_empty(0)
     total = out if v.dtype == torch.float32 or call.rounds == 1 else torch.empty_like(v, dtype=torch.float32)
-    tensors = (q, unit, bound, v, call.lines, total, mass, out)
+    tensors = (q, unit, bound, v, call.lines, total, mass, out, rest)
     for turn in range(call.rounds):
-        call.slots(_kernels.attend, "attend", tensors, turn, LAST=turn == call.rounds - 1)
-    return out, mass
+        call.slots(_kernels.attend, "attend", tensors, turn, LAST=turn == call.rounds - 1, REST=_is_half(v))
+    return out, mass, rest
 
 
 def _backward(
@@ -159,22 +163,41 @@ def _backward(
     chunk: int,
     out: Float[Tensor, "b n d"],
     mass: Float[Tensor, "b n"],
+    rest: Tensor,
 ) -> tuple[Float[Tensor, "b n e"], Float[Tensor, "b n d"]]:
     from cclnn.ops.sparse_attention import _kernels
 
     call = _Call(q, v, slots, chunk)
     unit, bound = call.keys()
     shift, delta = torch.empty_like(mass), torch.empty_like(mass)
-    call.rows(_kernels.prepare, grad, out, bound, mass, shift, delta, D=call.d, PADDED_D=call.padded_d)
-    known = (grad, q, unit, shift, v, call.lines, delta)
+    sizes = {"D": call.d, "PADDED_D": call.padded_d, "REST": _is_half(v)}
+    scale, scaled = (_slope_scale(grad, v), True) if v.dtype == torch.float16 else (mass, False)
+    call.rows(_kernels.prepare, grad, out, rest, bound, mass, scale, shift, delta, **sizes, SCALED=scaled)
+    known = (grad, q, unit, shift, v, call.lines, delta, scale)
     from_q, from_k, grad_v = (torch.empty_like(x, dtype=torch.float32) for x in (q, q, v))
     for turn in range(call.rounds):
-        call.slots(_kernels.differentiate_queries, "queries", (*known, from_q), turn)
+        call.slots(_kernels.differentiate_queries, "queries", (*known, from_q), turn, SCALED=scaled)
         for copies in (False, True):
-            call.slots(_kernels.differentiate_keys, "keys", (*known, from_k, grad_v), turn, copies=copies)
+            sums = (*known, from_k, grad_v)
+            call.slots(_kernels.differentiate_keys, "keys", sums, turn, copies=copies, SCALED=scaled)
     grad_q = torch.empty_like(q)
-    call.rows(_kernels.differentiate_norm, q, from_q, from_k, grad_q, EPS=EPS, E=call.e, PADDED_E=call.padded_e)
+    sizes = {"E": call.e, "PADDED_E": call.padded_e}
+    call.rows(_kernels.differentiate_norm, q, from_q, from_k, scale, grad_q, **sizes, EPS=EPS, SCALED=scaled)
     return grad_q, grad_v.to(v.dtype)
+
+
+def _is_half(x: Tensor) -> bool:
+    return x.dtype.itemsize == 2
+
+
+def _slope_scale(grad: Tensor, v: Tensor) -> Float[Tensor, ""]:
+    """The power of two that keeps slopes, p_ij (g_i . v_j - g_i . out_i) <= 2 |g| |v|, below 2**15: in float16's range.
+
+    It also lifts small ones out of float16's subnormal numbers.
+    """
+    longest = [torch.linalg.vector_norm(x, dim=-1, dtype=torch.float32).amax() for x in (grad, v)]
+    reach = (longest[0] * longest[1]).clamp_min(2.0**-60)
+    return (14 - reach.log2().ceil()).exp2()
 
 
 class _Call:

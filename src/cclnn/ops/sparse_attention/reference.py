@@ -11,7 +11,14 @@ EPS = 5e-5  # norms below this are clamped, as in the released code
 
 
 def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) -> Float[Tensor, "b n d"]:
-    """Attention inside sorted chunks, then a softmax over hash rounds (Mei et al. 2021, Sec. 3)."""
+    """Attention inside sorted chunks, then a softmax over hash rounds (Mei et al. 2021, Sec. 3).
+
+    Norms and log-sum-exps are float32 or wider, products in the dtype of q and v; but float16, which ends at 65504, is
+    computed in float32 throughout.
+    """
+    wide = torch.promote_types(v.dtype, torch.float32)
+    if v.dtype == torch.float16:
+        return attend(q.to(wide), v.to(wide), plan).to(v.dtype)
 
     def take(x: Tensor) -> Tensor:  # b n e -> b r k m e
         rows = torch.arange(x.shape[0], device=x.device)[:, None, None]
@@ -25,9 +32,10 @@ def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) 
         return x.gather(2, plan.where[..., None].expand(-1, -1, -1, x.shape[-1]))
 
     queries = take(q)
-    keys = with_neighbours(F.normalize(queries, dim=-1, eps=EPS))
+    keys = with_neighbours(F.normalize(queries.to(wide), dim=-1, eps=EPS).to(q.dtype))
     values = with_neighbours(take(v))
-    scores = torch.einsum("brkie,brkje->brkij", queries, keys)
+    scores = torch.einsum("brkie,brkje->brkij", queries, keys).to(wide)
     mass = scores.logsumexp(dim=-1, keepdim=True)  # b r k m 1
-    out = torch.einsum("brkij,brkjd->brkid", (scores - mass).exp(), values)
-    return (untake(out) * untake(mass).softmax(dim=1)).sum(dim=1)
+    weights = (scores - mass).exp().to(v.dtype)
+    out = torch.einsum("brkij,brkjd->brkid", weights, values)
+    return (untake(out) * untake(mass).softmax(dim=1)).sum(dim=1).to(v.dtype)
