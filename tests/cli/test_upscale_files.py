@@ -1,6 +1,7 @@
 """Situations of `cclnn upscale` without a file of their own: names, folders, streams, other runs, broken tags."""
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from PIL import Image
 import cclnn
 from cclnn._claims import claimed
 from cclnn.cli.commands import cli
+from cclnn.image import Metadata, read_picture
 
 CASES = Path(__file__).parents[1] / "image" / "cases"
 CCLNN = Path(sys.executable).with_name("cclnn")
@@ -345,10 +347,101 @@ def test_a_hidden_file_that_looks_like_ours_survives(folder, run):
     assert (folder / ".a_x2.png.parts-list").read_text() == "a user's"
 
 
-def test_the_page_is_chosen(tmp_path, run):
-    case = CASES / "colour" / "thumbnail_page.tif"
-    assert run(case, "-o", tmp_path / "a.png").exit_code == 1
-    assert run(case, "-o", tmp_path / "a.png", "--page", 1).exit_code == 0
+@pytest.fixture
+def book(tmp_path):
+    """A TIFF of three pages and a thumbnail; 8 bits grey with EXIF, 16 bits RGB, 1 bit, each of another size."""
+    from cclnn.image import Picture, encode
+    from cclnn.image.pages import join
+
+    grey, paper, deep = zoo.pixels(1, height=20, width=30), zoo.pixels(1), zoo.pixels(3, 16, height=10, width=14)
+    buffer = io.BytesIO()
+    Image.fromarray(paper[..., 0]).convert("1").save(buffer, format="TIFF", compression="group4")
+    thumbnail = io.BytesIO()
+    Image.fromarray(paper[:8, :8, 0]).save(thumbnail, format="TIFF", tiffinfo={254: 1})
+    first = Picture(grey, "L", Metadata(exif=zoo.exif().tobytes()[6:], icc=None, dpi=(300.0, 300.0)))
+    pages = [encode(first, "tiff"), encode(Picture(deep, "RGB"), "tiff"), buffer.getvalue(), thumbnail.getvalue()]
+    (tmp_path / "book.tif").write_bytes(join(pages))
+    return tmp_path / "book.tif"
+
+
+def test_the_page_is_chosen(book, tmp_path, run):
+    done = run(book)
+    assert done.exit_code == 1
+    assert "it has 4 pages: choose with --page N or --page all." in done.output
+    assert run(book, "-o", tmp_path / "a.png", "--page", 2).exit_code == 0
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (28, 20)
+    for wrong in ("0", "-1", "every"):
+        done = run(book, "--page", wrong)
+        assert done.exit_code == 2
+        assert f"'{wrong}' is neither a number of a page, from 1, nor 'all'" in done.output
+    done = run(book, "--page", 5)
+    assert "it has 4 pages, page 5 is asked for" in done.output
+
+
+@pytest.mark.parametrize("how", ["same", "named", "stream"])
+def test_all_pages_into_one_tiff(book, tmp_path, run, how):
+    vips, target = pytest.importorskip("pyvips").Image, tmp_path / "book_x2.tif"
+    if how == "same":
+        done = run(book, "--page", "all", "--format", "same")
+    elif how == "named":
+        done = run(book, "--page", "all", "-o", target)
+    else:
+        done = run("-", "--page", "all", "-o", target, input=book.read_bytes())
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "book_x2.tif: 3 pages, the first of 60 x 40 pixels" in done.stdout
+    pages = [vips.new_from_file(str(target), page=number) for number in range(3)]
+    assert [page.get("n-pages") for page in pages] == [3] * 3
+    assert [(page.width, page.height, page.bands, page.format) for page in pages] == [
+        (60, 40, 1, "uchar"),
+        (28, 20, 3, "ushort"),
+        (54, 38, 1, "uchar"),
+    ]
+    for number, page in enumerate(pages, start=1):
+        alone = tmp_path / f"{number}.png"
+        assert run(book, "-o", alone, "--page", number).exit_code == 0
+        picture = read_picture(alone)
+        assert (page.numpy().reshape(picture.pixels.shape) == picture.pixels).all()
+        assert (read_picture(target, page=number).pixels == picture.pixels).all()
+    with Image.open(target) as image:
+        assert image.getexif()[0x010F] == zoo.CAMERA
+        assert image.getexif().get_ifd(0x8769)
+        assert image.info["dpi"] == (300, 300)
+
+
+def test_every_page_into_a_file_of_its_own(book, tmp_path, run):
+    done = run(book, "--page", "all")
+    assert done.exit_code == 0, done.output
+    assert {"book_x2_p1.png", "book_x2_p2.png", "book_x2_p3.png"} == {x.name for x in tmp_path.glob("book_*")}
+    assert "3 done" in done.stdout
+    assert "0 done, 3 skipped" in run(book, "--page", "all").stdout
+    assert run(book, "--page", "all", "-o", tmp_path / "named.png").exit_code == 0
+    assert {"named_p1.png", "named_p2.png", "named_p3.png"} == {x.name for x in tmp_path.glob("named*")}
+    done = run("-", "--page", "all", "-o", tmp_path / "stream.png", input=book.read_bytes())
+    assert done.exit_code == 1
+    assert "the 3 pages of '-' fit into one TIFF only: give --format tiff." in done.output
+
+
+def test_all_pages_of_one(folder, tmp_path, run):
+    """A file of one picture is as without the option, in a folder with others, too."""
+    shutil.copy(CASES / "colour" / "thumbnail_page.tif", folder / "c.tif")
+    assert run(folder, "--page", "all").exit_code == 0
+    assert names(tmp_path / "photos_x2") == ["a.png", "b.png", "c.png"]
+    with Image.open(tmp_path / "photos_x2" / "c.png") as image:
+        assert image.size == (96, 64)
+
+
+def test_a_damaged_page_is_found_before_the_work(book, tmp_path, run):
+    content = bytearray(book.read_bytes())
+    with Image.open(book) as image:
+        image.seek(1)
+        (start,), (length,) = image.tag_v2[273], image.tag_v2[279]
+    content[start : start + length] = b"\xff" * length
+    book.write_bytes(content)
+    done = run(book, "--page", "all", "--format", "same")
+    assert done.exit_code == 1
+    assert "the file is damaged" in done.output
+    assert names(tmp_path) == ["book.tif"]
 
 
 def test_the_largest_size_is_raised_knowingly(tmp_path, run, monkeypatch):

@@ -9,7 +9,7 @@ from PIL import Image, ImageSequence
 import cclnn
 from cclnn.cli.commands import cli
 from cclnn.image import ImageFileError
-from cclnn.image.animation import read_animation, write_animation
+from cclnn.image.animation import check_animation_fits, read_animation, write_animation
 from cclnn.image.formats import animated_suffix
 
 DURATIONS = (40, 120, 300)
@@ -97,3 +97,27 @@ def test_a_cut_animation_is_damaged(tmp_path, kind):
     source.write_bytes(content[: len(content) // 2])
     with pytest.raises(ImageFileError, match=r"cannot read .*(is damaged|not an image in a known format)"):
         read_animation(source)
+
+
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_an_orientation_is_applied_once(tmp_path, kind):
+    block = Image.Exif()
+    block[0x0112] = 6
+    source = animation(tmp_path / f"in.{kind}", exif=block.tobytes())
+    moving = read_animation(source)
+    assert moving.frames[1].pixels.shape == (27, 19, 3)
+    write_animation(moving, tmp_path / f"out.{kind}")
+    with Image.open(tmp_path / f"out.{kind}") as image:
+        assert (image.size, image.getexif().get(0x0112, 1)) == ((19, 27), 1)
+
+
+def test_sides_that_the_kind_does_not_hold_are_refused_before_the_work(tmp_path, monkeypatch):
+    source = tmp_path / "in.webp"
+    wide = [Image.new("RGB", (8192, 2), (i, 0, 0)) for i in (0, 200)]
+    wide[0].save(source, save_all=True, append_images=wide[1:], duration=50, lossless=True)
+    cclnn.EDSR(2, channels=8, n_resblocks=1).save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(cclnn.Upscaler, "__call__", None)
+    done = CliRunner().invoke(cli, ["upscale", str(source), "--model", str(tmp_path / "model")])
+    assert done.exit_code == 1
+    assert "WEBP holds 16383 pixels per side, 16384 are needed: ask for less." in done.output
+    assert check_animation_fits(read_animation(source), scale=1.9) is None

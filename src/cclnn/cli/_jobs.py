@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -24,17 +25,22 @@ from cclnn.image.formats import (
 )
 
 STREAM = Path("-")
+EVERY = "all"  # pages
 Asked: TypeAlias = FormatName | Literal["same"] | None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image: its source and target (paths, or `STREAM`), the target's format, whether it is an animation."""
+    """One image: its source and target (paths, or `STREAM`), the target's format, whether it is an animation.
+
+    page: of a TIFF, from 1, or EVERY; None is the only one
+    """
 
     source: Path
     target: Path
     format: FormatName
     animated: bool = False
+    page: int | Literal["all"] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,19 +57,28 @@ class Plan:
     unreadable: dict[Path, str] = field(default_factory=dict)
 
 
-def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, label: str, recursive: bool) -> Plan:
+def plan(
+    inputs: tuple[Path, ...],
+    output: Path | None,
+    *,
+    asked: Asked,
+    label: str,
+    recursive: bool,
+    page: int | Literal["all"] | None = None,
+) -> Plan:
     """The jobs.
 
     The result of a file is `output` if that names a file, lies in `output` if that is a folder, and without `output`
     is NAME_LABEL beside the source, such as NAME_x2; then an input that is another input's result is left out. The
     results of a folder have its images' names in `output` (by default FOLDER_LABEL beside the folder) and, with
-    `recursive`, lie in the same subfolders. `-` is the standard input or output.
+    `recursive`, lie in the same subfolders. `-` is the standard input or output. Every page of a TIFF is a job of its
+    own, NAME_pN, unless the target is a TIFF, too, which holds them all.
 
     Raises:
         click.UsageError: the inputs and the output contradict each other.
     """
     if STREAM in inputs or output == STREAM:
-        return _streamed(inputs, output, asked)
+        return _streamed(inputs, output, asked, page)
     batch = len(inputs) > 1 or inputs[0].is_dir()
     into_folder = output is not None and (batch or output.is_dir())
     if output is not None and batch and (output.is_file() or output.suffix.lower() in BY_SUFFIX):
@@ -91,13 +106,28 @@ def plan(inputs: tuple[Path, ...], output: Path | None, *, asked: Asked, label: 
             jobs.append(job)
             beside.append(job)
     results = {job.target.resolve(): job for job in beside}
-    for job in jobs:  # an image that was given twice is one job
+    for job in chain.from_iterable(_pages(one, page) for one in jobs):  # an image that was given twice is one job
         maker = results.get(job.source.resolve())
         if maker is not None and maker.source.resolve() != job.source.resolve():
             whole.left_out[job.source] = f"it is the result of {str(maker.source)!r}"
         elif job not in whole.jobs:
             whole.jobs.append(job)
-    return whole
+    return replace(whole, batch=batch or len(whole.jobs) > 1)
+
+
+def _pages(job: Job, page: int | Literal["all"] | None) -> list[Job]:
+    """The job for a page, or those for every page."""
+    if page != EVERY or job.format == "tiff" or job.animated or content_format(job.source) != "tiff":
+        return [replace(job, page=page)]
+    from cclnn.image.pages import own_pages
+
+    numbers = own_pages(job.source)
+    if len(numbers) < 2:
+        return [job]
+    width = len(str(numbers[-1]))
+    target = job.target
+    names = {n: f"{target.stem}_p{n:0{width}}{target.suffix}" for n in numbers}
+    return [replace(job, target=target.with_name(name), page=n) for n, name in names.items()]
 
 
 def _beside(folder: Path, label: str) -> Path:
@@ -108,7 +138,7 @@ def _beside(folder: Path, label: str) -> Path:
     return named.with_name(f"{named.name}_{label}")
 
 
-def _streamed(inputs: tuple[Path, ...], output: Path | None, asked: Asked) -> Plan:
+def _streamed(inputs: tuple[Path, ...], output: Path | None, asked: Asked, page: int | Literal["all"] | None) -> Plan:
     if len(inputs) > 1:
         raise click.UsageError("the standard input and output hold one image: give one INPUT.")
     if inputs[0].is_dir():
@@ -117,7 +147,7 @@ def _streamed(inputs: tuple[Path, ...], output: Path | None, asked: Asked) -> Pl
     if target.is_dir():
         raise click.UsageError("the standard input has no name: give -o FILE instead of a folder.")
     chosen = _by_source(inputs[0], asked) if target == STREAM else _format_of(target, asked, inputs[0])
-    return Plan([Job(inputs[0], target, chosen)], batch=False)
+    return Plan([Job(inputs[0], target, chosen, page=page)], batch=False)
 
 
 def _images(folder: Path, without: Path, whole: Plan, *, recursive: bool) -> list[Path]:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cclnn._names import TILE_RULES
+from cclnn.cli._jobs import EVERY
 
 
 class Named(click.Path):
@@ -35,6 +36,19 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic in new vers
         if len(parts) != len(self.name.split(",")) or not all(part.strip().lstrip("-").isdigit() for part in parts):
             self.fail(f"{value!r} is not of the form {self.name}.", param, ctx)
         return tuple(int(part) for part in parts)
+
+
+class Page(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
+    """A page's number, from 1, or "all"."""
+
+    name = "page"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        if value == EVERY or isinstance(value, int):
+            return value
+        if not value.isdigit() or int(value) < 1:
+            self.fail(f"{value!r} is neither a number of a page, from 1, nor {EVERY!r}.", param, ctx)
+        return int(value)
 
 
 class Tile(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only

@@ -26,6 +26,7 @@ class Result:
     seconds: float
     models: tuple[str, ...]  # of every pass
     why: str  # they were chosen; "" where --model names one
+    pages: int = 1  # sizes are those of the first
 
 
 class Report:
@@ -57,11 +58,14 @@ class Report:
         (before, after) = ({"width": width, "height": height} for width, height in (result.before, result.after))
         told: dict[str, Any] = {"warnings": self.warnings} if self.warnings else {}
         told |= {"models": result.models, "why": result.why} if result.why else {"models": result.models}
+        told |= {"pages": result.pages} if result.pages > 1 else {}
         seconds = round(result.seconds, 3)
         self._json(job, "done", source_size=before, **after, bytes=result.size, seconds=seconds, **told)
+        (width, height), old = result.after, result.before
+        pages = f"{result.pages} pages, the first of " if result.pages > 1 else ""
         self._line(
-            f"wrote {_named(job.target)}: {result.after[0]} x {result.after[1]} pixels, {result.size / 1e6:.2f} MB, "
-            f"from {result.before[0]} x {result.before[1]} in {result.seconds:.1f} s, by {', '.join(result.models)}"
+            f"wrote {_named(job.target)}: {pages}{width} x {height} pixels, {result.size / 1e6:.2f} MB, "
+            f"from {old[0]} x {old[1]} in {result.seconds:.1f} s, by {', '.join(result.models)}"
             + (f" ({result.why})" if result.why else ""),
             err=str(job.target) == "-",
         )

@@ -9,7 +9,7 @@ import click
 from cclnn._names import PRECISIONS
 from cclnn.cli._errors import in_one_line
 from cclnn.cli._jobs import STREAM, plan
-from cclnn.cli._options import Named, Tile
+from cclnn.cli._options import Named, Page, Tile
 from cclnn.cli._published import AUTO, known_scale, target_of
 from cclnn.cli._report import Report
 from cclnn.cli._run import Run
@@ -85,7 +85,11 @@ from cclnn.image.formats import FORMATS, FormatName
 )
 @click.option("--quality", type=click.IntRange(1, 100), help="Quality of JPEG [default: 95], WebP [90] and AVIF [80].")
 @click.option("--lossless", is_flag=True, help="Write WebP without loss; --format same does for lossless sources.")
-@click.option("--page", type=click.IntRange(min=1), help="Page of a TIFF with several pages, from 1.")
+@click.option(
+    "--page",
+    type=Page(),
+    help="Page of a TIFF with several, from 1, or all: into one TIFF, or into NAME_p1, NAME_p2, ... of another format.",
+)
 @click.option(
     "--max-megapixels", type=click.IntRange(min=1), help="Largest input in millions of pixels.  [default: 178]"
 )
@@ -112,7 +116,7 @@ def upscale(
     file_format: Any,
     quality: int | None,
     lossless: bool,
-    page: int | None,
+    page: Any,
     max_megapixels: int | None,
     recursive: bool,
     overwrite: bool,
@@ -160,10 +164,10 @@ def upscale(
             allow_megapixels(max_megapixels)
         keep = lossless, file_format == "same"
         sizer = {"model": model, "target": target, "photo": photo, "strength": strength, "settings": settings}
-        worker = Worker(sizer, quality, keep, page, overwrite, quiet)
+        worker = Worker(sizer, quality, keep, overwrite, quiet)
         worker.scale = known_scale(model, target) or (0 if target.is_given else worker.upscaler.scale)
         label = target.label or f"x{worker.scale}"
-        todo = plan(inputs, output, asked=file_format, label=label, recursive=recursive)
+        todo = plan(inputs, output, asked=file_format, label=label, recursive=recursive, page=page)
         formats: set[FormatName] = {"webp" if job.target.suffix == ".webp" else job.format for job in todo.jobs}
         _check_quality(quality, formats)
         if lossless and formats and "webp" not in formats:

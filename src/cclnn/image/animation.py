@@ -8,11 +8,12 @@ from typing import Any
 
 from cclnn._files import write_atomically
 from cclnn.image import metadata
-from cclnn.image.formats import FormatName, ImageFileError
-from cclnn.image.picture import Metadata, Picture, from_pil, to_pil
+from cclnn.image.formats import FORMATS, FormatName, ImageFileError
+from cclnn.image.picture import Metadata, Picture, from_pil, to_pil, upright
 from cclnn.image.prepare import prepared
 from cclnn.image.read import errors_in_one_line, open_with_pillow
 
+LONGEST = {"GIF": 65535, "WEBP": FORMATS["webp"].longest}  # pixels per side
 KINDS: dict[str, FormatName] = {"PNG": "png", "WEBP": "webp"}  # Pillow's name -> format whose metadata it holds
 
 
@@ -62,8 +63,21 @@ def read_animation(path: Path) -> Animation:
         kind, loop = image.format, image.info.get("loop")
         opaque = all(frame.getextrema()[3][0] == 255 for frame in frames)
         pictures = tuple(from_pil(frame.convert("RGB") if opaque else frame) for frame in frames)
-    settled, _ = found.settle(name)
-    return Animation(pictures, tuple(durations), loop, kind, settled)
+    settled, orientation = found.settle(name)
+    turned = tuple(picture.with_pixels(upright(picture.pixels, orientation)) for picture in pictures)
+    return Animation(turned, tuple(durations), loop, kind, settled)
+
+
+def check_animation_fits(animation: Animation, *, scale: float) -> None:
+    """Check that the animation's kind of file holds it at `scale` times its size; call it before the work.
+
+    Raises:
+        ImageFileError: the kind holds smaller pictures only.
+    """
+    first, limit = animation.frames[0], LONGEST.get(animation.kind)
+    longest = round(max(first.width, first.height) * scale)
+    if limit is not None and longest > limit:
+        raise ImageFileError(f"{animation.kind} holds {limit} pixels per side, {longest} are needed: ask for less.")
 
 
 def write_animation(animation: Animation, path: Path, *, quality: int | None = None) -> None:

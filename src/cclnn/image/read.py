@@ -30,6 +30,7 @@ from cclnn.image.formats import (
     unread_kind,
     way_out,
 )
+from cclnn.image.pages import own_pages
 from cclnn.image.picture import Picture, Pixels, from_pil, to_pil, upright
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def read_picture(
     Args:
         source: a path, or an open binary file that can seek.
         name: how messages call the source.
-        page: which page of a TIFF with several pages, from 1.
+        page: which page of a TIFF with several pages, from 1; by default the one that is no smaller copy of another.
 
     Raises:
         ImageFileError: the file is missing, empty, no image, not what its suffix says, truncated, too large to be
@@ -123,7 +124,7 @@ def _by_pillow(file: BinaryFile, name: str, start: bytes, page: int | None) -> t
         chunks = png.read_parts(file.read())
         found, file = metadata.of_png(chunks), io.BytesIO(chunks.bare)
     with open_with_pillow(file, name) as image:
-        _select(image, page, name)
+        _select(image, file, page, name)
         if image.format == "TIFF":
             found = metadata.of_tiff(image, file, image.tell())
         elif found is None:
@@ -134,15 +135,16 @@ def _by_pillow(file: BinaryFile, name: str, start: bytes, page: int | None) -> t
         return image.format, found, pixels, mode
 
 
-def _select(image: Any, page: int | None, name: str) -> None:
-    """Go to the page that is asked for; without one there must be one picture."""
+def _select(image: Any, file: BinaryFile, page: int | None, name: str) -> None:
+    """Go to the page that is asked for; without one there must be one picture, apart from smaller copies of it."""
     frames = getattr(image, "n_frames", 1)
-    if page is not None and image.format == "TIFF":
-        if page > frames:
+    if image.format == "TIFF" and (page is not None or frames > 1):
+        own = own_pages(file) if page is None else [page]
+        if len(own) != 1:
+            raise ImageFileError(f"cannot read {name}: it has {frames} pages: choose with --page N or --page all.")
+        if own[0] > frames:
             raise ImageFileError(f"cannot read {name}: it has {frames} pages, page {page} is asked for.")
-        image.seek(page - 1)
-    elif frames > 1 and image.format == "TIFF":
-        raise ImageFileError(f"cannot read {name}: it has {frames} pages: choose one with --page.")
+        image.seek(own[0] - 1)
     elif frames > 1:
         raise ImageFileError(
             f"cannot read {name}: it is animated ({frames} frames), which its own kind of file alone holds."

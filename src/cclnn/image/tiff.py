@@ -85,10 +85,15 @@ class Reader:
         return struct.unpack(f"{self.order}{entry.count}{letter}", entry.data) if letter else ()
 
 
+def is_tiff(file: BinaryFile) -> bool:
+    """Whether a file begins as a TIFF or BigTIFF."""
+    file.seek(0)
+    return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
 def kind(file: BinaryFile) -> str | None:
     """What a TIFF holds, in words; None where the file is no TIFF or its first directory is damaged."""
-    file.seek(0)
-    if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if not is_tiff(file):
         return None
     try:
         reader = Reader(file)

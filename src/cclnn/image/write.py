@@ -51,7 +51,7 @@ def check_fits(picture: Picture, format: FormatName, *, scale: float = 1) -> Non
     """
     can = FORMATS[format]
     others = "PNG or TIFF" if picture.bits == 16 else "PNG, TIFF, WebP or AVIF"
-    longest = max(picture.width, picture.height) * scale
+    longest = round(max(picture.width, picture.height) * scale)
     if longest > can.longest:
         raise ImageFileError(
             f"{can.pillow} holds {can.longest} pixels per side, {longest} are needed: write PNG or TIFF."
