@@ -44,6 +44,18 @@ class EnlargedSR(SRModel):
         return enlarged + (self.refine(luma) - luma) * (255 / 219), None
 
 
+def enlarged_radius(steps: int, scale: int) -> int:
+    """Input pixels to each side that the enlarged image looks at within `steps` pixels of an input pixel's first."""
+
+    def first(position: int) -> int:
+        pixel, phase = divmod(position, scale)
+        if 2 * phase + 1 == scale:  # the centre of an input pixel, which is taken as it is
+            return pixel
+        return pixel + (2 * phase + 1 - scale) // (2 * scale) + 1 - BICUBIC
+
+    return -min(first(position) for position in range(-steps, 1))
+
+
 def _enlarge(x: Tensor, axis: int, scale: int) -> Tensor:
     """`imresize` to a whole multiple along one axis, from numbers alone, so that it runs on shapes without values."""
     length = x.shape[axis]

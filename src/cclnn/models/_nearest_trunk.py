@@ -85,5 +85,10 @@ def infer_nearest(tensors: Mapping[str, Tensor], _given: Mapping[str, Any]) -> d
 
 
 def nearest_radius(model: SRModel, per_block: int) -> int:
-    """Input pixels to each side that an output pixel depends on: convolutions at the input's size, and a few larger."""
-    return 3 + per_block * int(model.config["n_blocks"]) + 2
+    """Input pixels to each side that an output pixel depends on.
+
+    Head, blocks and the body's last convolution run at the input's size; the tail and the upsampler on larger images:
+    3 pixels of an image twice as large are 2 here, 3 of one three times as large are 1. For x4 the 3 are 2 of the image
+    between, whose own 2 convolutions make them 4, and 2 here.
+    """
+    return 2 + per_block * int(model.config["n_blocks"]) + (1 if model.scale == 3 else 2)

@@ -1,6 +1,5 @@
 """The residual trunk that EDSR, NLSN and CCLNN share: mean shift, head, body with a long skip, sub-pixel tail."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -128,14 +127,8 @@ def infer_white(bias: Float[Tensor, " 3"]) -> float:
 def trunk_radius(model: ResidualSR) -> int:
     """Input pixels to each side that an output pixel depends on, where every block is local.
 
-    The tail's last convolution, and all but the first of its upsampler, run on larger images.
+    The tail adds 2, whatever the scale: before each step of the upsampler d pixels are ceil(d / factor) of the smaller
+    image, and the step's convolution looks 1 further; the last convolution begins with d = 1.
     """
-    small, large = 0, 0.0
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            steps = module.kernel_size[0] // 2
-            if name == "tail.1":
-                large += steps / model.scale
-            else:
-                small += steps
-    return small + math.ceil(large)
+    convolutions = ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    return 2 + sum(module.kernel_size[0] // 2 for name, module in convolutions if not name.startswith("tail."))

@@ -12,7 +12,7 @@ from cclnn._checks import check_at_least
 from cclnn._typing import Float, Tensor
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Scale
-from cclnn.models._enlarged import BICUBIC, Colours, EnlargedSR
+from cclnn.models._enlarged import Colours, EnlargedSR, enlarged_radius
 
 WIDTHS = (64, 32)
 OUTER, LAST = 9, 5  # kernel sizes of the first and the last convolution
@@ -73,7 +73,7 @@ def infer_srcnn(tensors: Mapping[str, Tensor], _given: Mapping[str, Any]) -> dic
 def srcnn_radius(model: SRCNN) -> int:
     """The three kernels, in enlarged pixels."""
     reach = OUTER // 2 + int(model.config["kernel"]) // 2 + LAST // 2
-    return BICUBIC + -(-reach // model.scale)
+    return enlarged_radius(reach, model.scale)
 
 
 SRCNN.architecture = Architecture(

@@ -80,8 +80,10 @@ def infer_srfbn(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict
 
 
 def srfbn_radius(model: SRFBN) -> int:
-    """A group reaches 2 pixels further, whatever the scale; 1 pixel each for the head, the last enlarging, the tail."""
-    return 2 * model.n_steps * model.block.n_groups + 3
+    """1 pixel for the head, what each group's kernels share with their neighbours', and the tail's 1 enlarged pixel."""
+    shape = GEOMETRIES[model.scale]
+    per_group = (shape.kernel - 1) // shape.stride
+    return 1 + model.n_steps * model.block.n_groups * per_group + (shape.kernel - shape.padding) // shape.stride
 
 
 SRFBN.architecture = Architecture(

@@ -12,7 +12,7 @@ from cclnn._typing import Float, Tensor
 from cclnn.layers.mean_shift import MeanShift
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Depth, Scale, White, Width
-from cclnn.models._enlarged import BICUBIC, Colours, EnlargedSR
+from cclnn.models._enlarged import Colours, EnlargedSR, enlarged_radius
 from cclnn.models._trunk import infer_white
 
 
@@ -120,7 +120,7 @@ def infer_vdsr(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[
 
 def vdsr_radius(model: VDSR) -> int:
     """Every layer looks one enlarged pixel further."""
-    return BICUBIC + -(-int(model.config["n_layers"]) // model.scale)
+    return enlarged_radius(int(model.config["n_layers"]), model.scale)
 
 
 VDSR.architecture = Architecture(
