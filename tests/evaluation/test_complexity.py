@@ -16,6 +16,8 @@ from cclnn.evaluation.memory import peak_memory
 from cclnn.layers import (
     CrossScaleAttention,
     EfficientNonLocalContrastiveAttention,
+    LayerAttention,
+    NonLocalAttention,
     NonLocalBlock,
     NonLocalSparseAttention,
 )
@@ -72,16 +74,23 @@ class Convolutions(TorchFunctionMode):
 
     def __torch_function__(self, func, _types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        if func in (torch.conv2d, nn.functional.linear):
+        if func in (torch.conv2d, torch.conv3d, nn.functional.linear):
             self.macs += out.numel() * args[1][0].numel()
         elif func is torch.conv_transpose2d:
             self.macs += args[0].numel() * args[1][0].numel()
         return out
 
 
-def products(layer, n):
-    """Multiply-adds of an attention's scores, sums, hashes and random features for n pixels, by its formula."""
+def products(layer, x, *_others):
+    """Multiply-adds of an attention's scores, sums, hashes and random features for the input x, by its formula."""
+    n = x.shape[-2] * x.shape[-1]
     match layer:
+        case LayerAttention():
+            return 2 * x.shape[1] ** 2 * x[0, 0].numel()
+        case CrossScaleAttention(channels=c, scale=s):
+            return n * (n // s**2) * (c // layer.reduction + s**2 * c)
+        case NonLocalAttention(channels=c):
+            return n * n * (c // layer.reduction + c)
         case NonLocalBlock():
             return n * n * 2 * layer.channels // layer.reduction
         case EfficientNonLocalContrastiveAttention(channels=c, n_features=m):
@@ -97,11 +106,14 @@ def products(layer, n):
 def test_macs_of_every_model_are_its_convolutions_and_attentions(kind):
     """Counted on real tensors; of operators of our own none is left out."""
     model = kind(2, **kind.architecture.small).eval()
+    luma = 3 * 480 if kind.architecture.input_channels == "y" else 0
+    attended = []
+    for layer in model.modules():
+        layer.register_forward_hook(lambda layer, inputs, _: attended.append(products(layer, *inputs)))
     with torch.no_grad(), Convolutions() as convolutions, Operators() as operators:
         model(torch.rand(1, 3, 12, 10))
-    attended = sum(products(layer, 120) for layer in model.modules())
-    luma = 3 * 480 if kind.architecture.input_channels == "y" else 0
-    assert counted(model, (12, 10)).macs == convolutions.macs + attended + luma
+    expected = convolutions.macs + sum(attended) + luma
+    assert counted(model, (12, 10)).macs == expected
     known = {str(operator) for operator in _attention_flops()}
     assert operators.ours <= {*known, "cclnn.sort_tokens"}  # sorting is no multiply-add
 
