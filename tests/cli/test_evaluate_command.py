@@ -53,6 +53,19 @@ def test_tables_json_markdown_and_images(here):
     assert json.loads(Path("out.json").read_text())["settings"]["precision"] == "fp32"
 
 
+def test_a_degraded_benchmark_tells_the_gain_over_bicubic(here):
+    done = run("bicubic", "edsr", "--data", "Set5", "--degrade", "jpeg75", "--no-memory", "--quiet", "--json", "j.json")
+    assert done.exit_code == 0, done.output
+    expected = evaluate(["bicubic", "edsr"], ["Set5"], scale=2, memory=False, degrade="jpeg75")
+    bicubic, edsr = (expected.result(model, "Set5").psnr for model in ("bicubic", "edsr"))
+    quality, gain, *_ = (line for line in done.output.splitlines() if line.startswith("| edsr "))
+    assert f"{edsr:.3f}" in quality
+    assert f"{edsr - bicubic:+.3f}" in gain
+    other = run("bicubic", "--data", "Set5", "--degrade", "jpeg95", "--no-memory", "--quiet", "--json", "j.json")
+    assert other.exit_code != 0
+    assert "degrade" in other.output
+
+
 def test_goes_on_from_its_file(here):
     first = run("bicubic", "--data", "Set5", "--json", "out.json", "--no-memory", "--quiet")
     before = Evaluation.load("out.json")

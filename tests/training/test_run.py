@@ -274,7 +274,10 @@ def test_trains_other_networks(command, run, tmp_path, name):
     assert cclnn.load(tmp_path).config["channels"] == 16
 
 
-@pytest.mark.parametrize("way", [["--precision", "fp16"], ["--compile"], ["--lr-from", "image", "--ema", "0"]])
+@pytest.mark.parametrize(
+    "way",
+    [["--precision", "fp16"], ["--compile"], ["--lr-from", "image", "--ema", "0"], ["--degrade", "photo", "--reject"]],
+)
 def test_other_ways_resume_to_the_same_bytes(command, run, tmp_path, way):
     small = ["--model", "edsr", "--arguments", "channels=8", "n_resblocks=1", "--schedule", "steps", *way]
     for out, steps in (("whole", "4"), ("parts", "2"), ("parts", "4")):

@@ -29,8 +29,10 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from cclnn._files import write_atomically
+from cclnn.attribution import attention_health
 from cclnn.evaluation import find_dataset
 from cclnn.evaluation.datasets import Pair as DatasetPair
+from cclnn.layers import NonLocalSparseAttention
 from cclnn.losses import CCLNNLoss
 from cclnn.metrics import psnr, ssim
 from cclnn.models import SRModel, create_model
@@ -47,6 +49,7 @@ Pair = tuple[Tensor, Tensor]  # LR and HR, (b, 3, h, w) in [0, 1]
 Validation = list[Callable[[], Pair]]  # an image each
 MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+HEALTH_CROP = 96  # largest side of what the attention's health is measured on, LR pixels
 SETTLED = 100  # steps after which the loss's running mean says what is normal
 OVERFLOWS = 30  # steps in a row that fp16's scaler may leave out: it halves the scale each time
 SAME_REQUEST = 10  # seconds in which signals are one: a launcher passes on what its processes were sent, too
@@ -178,6 +181,9 @@ def train(
                 sys.exit(f"the network's output became {scores[0]} at step {step}; {last_good(last)}")
             report.scalars(step, psnr=scores[0], ssim=scores[1])
             report.say(f"step {step}  {scores[0]:.3f} dB  SSIM {scores[1]:.4f}")
+            if accelerator.is_main_process:
+                with report.aside():
+                    report.log(step, health(run.averaged, validation[0], accelerator.device))
             keep_best(run, scores, accelerator)
         if ends and accelerator.is_main_process:
             state.save(last, run)
@@ -375,6 +381,17 @@ def validate(
     model.train(was_training)
     total = accelerator.reduce(sums.float().to(accelerator.device), reduction="sum") / len(validation)
     return float(total[0]), float(total[1])
+
+
+def health(model: SRModel, image: Callable[[], Pair], device: torch.device) -> dict[str, float]:
+    """What the sparse attentions do with the middle of an image, by name; empty for networks without any."""
+    if not any(isinstance(module, NonLocalSparseAttention) for module in model.modules()):
+        return {}
+    lr, hr = image()
+    rows, columns = (middle(length, HEALTH_CROP) for length in lr.shape[-2:])
+    hr_rows, hr_columns = (middle(length, HEALTH_CROP, model.scale) for length in lr.shape[-2:])
+    found = attention_health(model, lr[..., rows, columns].to(device), hr[..., hr_rows, hr_columns].to(device))
+    return {f"attention/{name}": value for name, value in found.numbers().items()}
 
 
 def keep_best(run: state.Run, scores: tuple[float, float], accelerator: Accelerator) -> None:

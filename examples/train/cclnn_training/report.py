@@ -54,12 +54,16 @@ class Report:
 
     def scalars(self, step: int, **values: float) -> None:
         """Into the log, TensorBoard and the bar."""
+        self.log(step, values)
+        self.bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Into the log and TensorBoard."""
         if self.silent:
             return
         self._log.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
-        self.bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
 
     def image(self, step: int, name: str, image: Tensor) -> None:
         """A picture (3, h, w) in [0, 1] into TensorBoard."""
