@@ -8,13 +8,12 @@ are one box.
 
 from itertools import groupby
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import torch
+from drawing import Box, chain, draw, write
 from torch import nn
 
 import cclnn
-from cclnn._files import write_atomically
 from cclnn.evaluation.complexity import count_parameters
 from cclnn.evaluation.tables import table
 from cclnn.models import SRModel
@@ -23,7 +22,6 @@ from cclnn.models.registry import ARCHITECTURES
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 DIAGRAMS = PAGE.parent / "figures" / "models"
 NARROWED = ("channels", "up_channels", "reduction")  # for the pass; what the diagram shows stays as it is
-BOX, GAP, HEIGHT = 150, 26, 58
 MOST_BOXES = 8
 SCALES = (2, 3, 4)
 HEAD = """# Models
@@ -73,7 +71,9 @@ def diagrams() -> dict[Path, str]:
     for name, kind in ARCHITECTURES.items():
         variant = next(iter(kind.architecture.variants))
         narrow = {key: value for key, value in kind.architecture.small.items() if key in NARROWED}
-        made[DIAGRAMS / f"{name.lower()}.svg"] = diagram(called(cclnn.create_model(variant, **narrow)))
+        made[DIAGRAMS / f"{name.lower()}.svg"] = diagram(
+            called(cclnn.create_model(variant, **narrow)), f"Modules of {kind.architecture.title}"
+        )
     return made
 
 
@@ -95,53 +95,21 @@ def called(model: SRModel) -> list[tuple[str, str]]:
     return order
 
 
-def diagram(order: list[tuple[str, str]]) -> str:
+def diagram(order: list[tuple[str, str]], title: str) -> str:
     """An SVG: one box for each run of equal modules, arrows between them."""
-    boxes = [(part, kind, len(list(run))) for (part, kind), run in groupby(order)]
-    if len(boxes) > MOST_BOXES:  # attentions among residual blocks: one box for each part, with what alternates in it
-        boxes = [
-            (part, counted([kind for _, kind in run]), 1) for part, run in groupby(order, key=lambda step: step[0])
-        ]
-    lines = [(part, (f"{count} x {kind}" if count > 1 else kind).split(" + ")) for part, kind, count in boxes]
-    widths = [max(BOX, 9 + max(7 * len(text) for text in (part, *texts))) for part, texts in lines]
-    tall = max(len(texts) for _, texts in lines)
-    height = HEIGHT + 16 * (tall - 1)
-    total = sum(widths) + GAP * (len(lines) + 1)
-    drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{height + 20}" '
-        f'viewBox="0 0 {total} {height + 20}" font-family="sans-serif" font-size="12">'
+    runs = [(part, kind, len(list(run))) for (part, kind), run in groupby(order)]
+    if len(runs) > MOST_BOXES:  # attentions among residual blocks: one box for each part, with what alternates in it
+        runs = [(part, counted([kind for _, kind in run]), 1) for part, run in groupby(order, key=lambda step: step[0])]
+    boxes = [
+        Box(tuple((f"{count} x {kind}" if count > 1 else kind).split(" + ")), column, title=part)
+        for column, (part, kind, count) in enumerate(runs)
     ]
-    x, middle = GAP, 10 + height // 2
-    drawn.append(arrow(2, x, middle))
-    for (part, texts), width in zip(lines, widths, strict=True):
-        drawn.append(
-            f'<rect x="{x}" y="10" width="{width}" height="{height}" rx="6" fill="#eef3fb" stroke="#33557f"/>'
-            f'<text x="{x + width // 2}" y="28" text-anchor="middle" fill="#5b6b80">{escape(part)}</text>'
-        )
-        for i, text in enumerate(texts):
-            centre, line = x + width // 2, 48 + 16 * i
-            drawn.append(f'<text x="{centre}" y="{line}" text-anchor="middle" fill="#15202e">{escape(text)}</text>')
-        drawn.append(arrow(x + width, x + width + GAP - 2, middle))
-        x += width + GAP
-    return "\n".join([*drawn, "</svg>"]) + "\n"
+    return draw(boxes, chain(boxes), title=title)
 
 
 def counted(kinds: list[str]) -> str:
     """The kinds, each with how often it stands there."""
     return " + ".join(f"{kinds.count(kind)} x {kind}" if len(kinds) > 1 else kind for kind in dict.fromkeys(kinds))
-
-
-def arrow(start: int, end: int, y: int) -> str:
-    """A line from left to right with a tip."""
-    return (
-        f'<path d="M{start} {y}H{end - 1}" stroke="#33557f" fill="none"/><path d="M{end} {y}l-7 -4v8z" fill="#33557f"/>'
-    )
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":
