@@ -6,7 +6,8 @@ python benchmarks/publish_weights.py RUN --name cclnn-l-x2 --model cclnn-l --int
 RUN is the --out folder of examples/train/train.py. The weights of its last.pt are stored (their average, where the run
 kept one), with the steps, time, hardware, commit and seed that it tells; the numbers are those that `cclnn evaluate`
 gives for the file as a user loads it, in float32 on the CPU: LR from files where they lie beside the HR images and by
-`imresize` otherwise, PSNR and SSIM on Y with `scale` pixels shaved, mean over the images.
+`imresize` otherwise, PSNR and SSIM on Y with `scale` pixels shaved, mean over the images. Beside them stand the gains
+over bicubic on B100 after each of `cclnn evaluate --degrade`'s degradations.
 
 What is too large for the package goes --into a folder of the repository: cclnn.load("weights/cclnn-l-x2").
 """
@@ -23,7 +24,8 @@ from golden_output import golden_output, steady_place
 
 import cclnn
 from cclnn._files import write_atomically
-from cclnn.evaluation import evaluate
+from cclnn._names import DEGRADATIONS, Degrade
+from cclnn.evaluation import evaluate, paired_difference
 from cclnn.evaluation.complexity import count_parameters
 from cclnn.models._files import write_model
 
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--model", default="cclnn-t")
     parser.add_argument("--into", type=Path, help="a folder of the repository; by default the package")
     parser.add_argument("--recipe", required=True, help="the command that trained, without paths")
+    parser.add_argument("--for", dest="purpose", choices=("clean", "photo"), default="clean", help="what they upscale")
     parser.add_argument("--continues", action="store_true", help="the run started from the published weights NAME")
     parser.add_argument("--data", default=DATA, help="what the weights were trained on")
     parser.add_argument("--data-licence", default=LICENCE, help="of those images")
@@ -75,6 +78,7 @@ def main() -> None:
     assert rounding < ROUNDING, f"storing the weights as fp16 costs {rounding:.4f} dB"
     manifest = json.loads(MANIFEST.read_text())
     entry = {
+        **({"for": args.purpose} if args.purpose != "clean" else {}),
         **({"path": path.as_posix(), "bytes": len(content)} if args.into else {"file": path.name}),
         "sha256": hashlib.sha256(content).hexdigest(),
         "model": args.model,
@@ -94,6 +98,7 @@ def main() -> None:
             **({"continues": manifest[args.name]["training"]} if args.continues else {}),
         },
         "measured": measured,
+        "gains": {f"B100 {kind}": gain(stored, args.b100, kind) for kind in DEGRADATIONS},
         "fp16_costs_db": round(rounding, 4),
         "golden": golden_output(stored, steady_place(stored)),
     }
@@ -102,6 +107,15 @@ def main() -> None:
     write_atomically(path, lambda temporary: temporary.write_bytes(content))  # last: all checks have passed
     write_atomically(MANIFEST, lambda temporary: temporary.write_text(text))
     print(json.dumps(entry, indent=2))
+
+
+def gain(model: cclnn.models.SRModel, folder: Path, kind: Degrade) -> dict[str, Any]:
+    """PSNR over bicubic's on a degraded benchmark, the ends of its 95 % interval, and the images where it is below."""
+    found = evaluate({"mine": model, "bicubic": "bicubic"}, [folder], scale=model.scale, device="cpu", memory=False,
+                     degrade=kind)  # fmt: skip
+    mine, bicubic = ([score.psnr for score in found.result(name, folder.name).scores] for name in ("mine", "bicubic"))
+    interval = {key: round(value, 3) for key, value in paired_difference(mine, bicubic)._asdict().items()}
+    return {**interval, "below": sum(a < b for a, b in zip(mine, bicubic, strict=True)), "images": len(mine)}
 
 
 def weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from golden_output import golden_output
 from PIL import Image
 
 import cclnn
+from cclnn.evaluation import evaluate
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def publish(tmp_path, monkeypatch):
 def test_into_the_repository(publish, tmp_path, averaged):
     torch.manual_seed(0)
     model = cclnn.create_model("edsr-baseline", scale=2).eval()
-    manifest = publish(model, "--into", str(tmp_path / "weights"), averaged=averaged)
+    manifest = publish(model, "--into", str(tmp_path / "weights"), "--for", "photo", averaged=averaged)
     assert [*manifest] == ["mine-x2", "other-x2"]
     entry, path = manifest["mine-x2"], tmp_path / "weights" / "mine-x2.safetensors"
     assert entry["path"] == path.as_posix()
@@ -58,6 +59,19 @@ def test_into_the_repository(publish, tmp_path, averaged):
     stored = cclnn.load(tmp_path / "weights" / "mine-x2")
     weight = model.body[0].conv1.weight
     assert (stored.body[0].conv1.weight - weight).abs().max() < 1e-3 * weight.abs().max()
+    assert entry["for"] == "photo"
+    degraded = evaluate(
+        {"mine": stored, "bicubic": "bicubic"},
+        [tmp_path / "B100"],
+        scale=2,
+        degrade="noise5",
+        memory=False,
+        device="cpu",
+    )
+    mine, bicubic = (degraded.result(name, "B100").psnr for name in ("mine", "bicubic"))
+    found = entry["gains"]["B100 noise5"]
+    assert found["mean"] == pytest.approx(mine - bicubic, abs=1e-3)
+    assert (found["below"], found["images"]) == (int(mine < bicubic), 1)
     assert entry["golden"] == golden_output(stored, tuple(entry["golden"]["place"]))
 
 

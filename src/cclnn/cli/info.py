@@ -116,6 +116,11 @@ def _record(entry: Mapping[str, Any]) -> list[str]:
         f"({found['images']} images)"
         for dataset, found in entry.get("measured", {}).items()
     ]
+    lines += [
+        f"{dataset} x{entry['config']['scale']}: {found['mean']:+.3f} dB over bicubic "
+        f"({found['low']:+.3f} to {found['high']:+.3f}), below it on {found['below']} of {found['images']} images"
+        for dataset, found in entry.get("gains", {}).items()
+    ]
     return lines
 
 
