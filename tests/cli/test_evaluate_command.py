@@ -1,5 +1,6 @@
 """`cclnn evaluate` as people call it."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -113,21 +114,36 @@ def test_a_tile_is_a_number_or_a_word(here):
     assert "'half' is not a number of pixels, 'auto' or 'none'." in done.output
 
 
-def test_released_checkpoints_fill_table_5(tmp_path):
-    """Two checkpoints in one run; the scale of PAN is the one asked for; the paper's numbers stand beside."""
-    folder = tmp_path / "Set5"
-    folder.mkdir()
-    pixels = np.random.default_rng(1).integers(0, 256, (39, 48, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(folder / "a.png")
+def test_released_checkpoints_fill_table_5(here):
+    """Two checkpoints in one run, of which PAN's cannot reveal its scale; the paper's numbers stand beside."""
     for name in ("srcnn", "pan"):
-        torch.save(cclnn.pretrained.to_official(cclnn.create_model(name)), tmp_path / f"{name}.pt")
-    weights = [part for name in ("srcnn", "pan") for part in ("--weights", f"{name}={tmp_path / name}.pt")]
-    done = CliRunner().invoke(
-        cli, ["evaluate", *weights, "--data", str(folder), "--scale", "3", "--no-memory", "--quiet", "--device", "cpu"]
-    )
+        torch.save(cclnn.pretrained.to_official(cclnn.create_model(name)), f"{name}.pt")
+    weights = [part for name in ("srcnn", "pan") for part in ("--weights", f"{name}={name}.pt")]
+    files = ("--json", "out.json", "--csv", "out.csv", "--markdown", "out.md")
+    done = run(*weights, *files, "--data", "Set5", "--scale", "3", "--quiet", "--device", "cpu")
     assert done.exit_code == 0, done.output
-    head, _, row = (line for line in done.output.splitlines()[:3])
-    assert [cell.strip() for cell in head.split("|")[1:-1]] == ["x3", "srcnn", "SRCNN (paper)", "pan", "pan (paper)"]
-    assert "32.52" in row
-    done = CliRunner().invoke(cli, ["evaluate", "--weights", "pan", "--data", str(folder)])
-    assert "--weights must be NAME=FILE, got 'pan'" in done.output
+    beside, _, differences, costs = (
+        [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+        for table in done.output.split("\n\n")
+    )
+    assert beside[0] == ["x3", "srcnn", "SRCNN (paper)", "pan", "pan (paper)"]
+    assert [beside[2][0], *beside[2][2::2]] == ["Set5", "32.52 / 0.9052", ""]
+    (found,) = Evaluation.load("out.json").comparisons
+    assert (found.model, found.baseline, found.dataset, found.images) == ("pan", "srcnn", "Set5", 2)
+    shown = f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f}), n = 2"
+    assert differences[0] == ["difference in dB, x3", "pan - srcnn"]
+    assert differences[2] == ["Set5", shown]
+    assert costs[0][-2:] == ["seconds per image, Set5", "peak, MiB"]
+    assert all(float(row[4].split()[0]) > 0 for row in costs[2:])
+    rows = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
+    assert [(row["model"], row["paper psnr"], row["difference"]) for row in rows] == [
+        ("srcnn", "32.52", ""),
+        ("pan", "", str(found.mean)),
+    ]
+    assert shown in Path("out.md").read_text()
+    for arguments, message in [
+        (["pan"], "--weights must be NAME=FILE, got 'pan'"),
+        (["pan=pan.pt", "--weights", "pan=b.pt"], "--weights pan=b.pt: there is another model named 'pan'"),
+        (["edsr=a.pt", "edsr"], "--weights edsr=a.pt: there is another model named 'edsr'"),
+    ]:
+        assert message in run("--data", "Set5", "--weights", *arguments).output

@@ -1,5 +1,6 @@
 """Tables: what is in them is what was measured and what the paper prints."""
 
+import csv
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from cclnn import create_model
 from cclnn.evaluation import tables
 from cclnn.evaluation.ablation import ablation_rows
+from cclnn.evaluation.differences import compare
 from cclnn.evaluation.paper import ABLATIONS, TABLE5, table5
 from cclnn.evaluation.results import Contestant, Evaluation, Result, Score, merge
 
@@ -52,6 +54,44 @@ def test_costs():
     rows = cells(tables.cost_table(example()))
     assert rows[1] == ["bicubic", "", "", "", "2.000 (1.500-2.500)", "1.000 (1.000-1.000)", ""]
     assert rows[2] == ["mine", "1,234,567", "5.7", "4.6", "1.000 (1.000-1.000)", "", "3"]
+
+
+def compared():
+    """The example with another model that was measured on both sets, and all compared."""
+    found = example()
+    found.models.append(Contestant("pan", "cd"))
+    found.results += [
+        Result("pan", "Set5", "LR_x2", [score("a", 33.0), score("b", 32.5, seconds=3.0)]),
+        Result("pan", "B100", "imresize", [score("x", 26.0)]),
+    ]
+    found.comparisons = compare(found)
+    return found
+
+
+def test_differences_from_the_first_model_that_is_not_bicubic():
+    assert cells(tables.comparison_table(compared())) == [
+        ["difference in dB, x2", "pan - mine"],
+        ["Set5", "-0.250 (-0.500 to +0.000), n = 2"],
+        ["B100", ""],
+    ]
+    assert tables.comparison_table(example()) == ""
+    assert tables.comparison_table(compared()) in tables.report(compared())
+
+
+def test_csv_holds_scores_the_papers_intervals_and_costs():
+    found = compared()
+    found.models[1].name = found.results[2].model = "rnan"
+    found.comparisons = compare(found)
+    head, *rows = csv.reader(tables.csv_text(found).splitlines())
+    assert tuple(head) == tables.COLUMNS
+    named = {(row[0], row[1]): dict(zip(head, row, strict=True)) for row in rows}
+    assert len(named) == len(rows) == 5
+    rnan, pan = named["rnan", "Set5"], named["pan", "Set5"]
+    assert (rnan["paper"], rnan["paper psnr"], rnan["paper ssim"]) == ("RNAN+", "38.22", "0.9613")
+    assert (rnan["psnr"], rnan["images"], rnan["macs"], rnan["peak bytes"]) == ("33.0", "2", "5678900000", "3145728")
+    assert [rnan[name] for name in ("baseline", "difference", "low", "high")] == [""] * 4
+    assert [pan[name] for name in ("baseline", "difference", "low", "high")] == ["rnan", "-0.25", "-0.5", "0.0"]
+    assert (pan["paper psnr"], pan["parameters"], pan["seconds"]) == ("", "", "2.0")
 
 
 def test_images():

@@ -84,6 +84,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="File to write all tables to, including the scores of each image.",
 )
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(path_type=Path),
+    help="File to write one line per model and dataset to: scores, the paper's, intervals of differences, costs.",
+)
 @click.option("--save-images", type=click.Path(path_type=Path), help="Folder to save the upscaled images to, as PNG.")
 @click.option("--no-memory", is_flag=True, help="Do not measure peak memory, which starts a process for each model.")
 @click.option("--quiet", is_flag=True, help="Do not show a progress bar.")
@@ -102,6 +108,7 @@ def evaluate(
     weights: tuple[str, ...],
     json_path: Path | None,
     markdown: Path | None,
+    csv_path: Path | None,
     save_images: Path | None,
     no_memory: bool,
     quiet: bool,
@@ -114,7 +121,7 @@ def evaluate(
     Example: cclnn evaluate bicubic cclnn-t-x2 --data Set5 --data B100 --scale 2 --compare paper
     """
     with in_one_line():
-        for path in (json_path, markdown):
+        for path in (json_path, markdown, csv_path):
             if path is not None and not path.parent.is_dir():
                 raise ValueError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}.")
         trained_with = _weights(weights, ablation)
@@ -128,7 +135,8 @@ def evaluate(
         from cclnn.pretrained import load
 
         keep_freed_memory()
-        converted = {name: _converted(name, file, scale) for name, file in map(_named, checkpoints)}
+        files = _files(checkpoints, names)
+        converted = {name: _converted(name, file, scale) for name, file in files.items()}
         rows = ablation_rows({name: load(name) for name in names}, trained_with) if ablation else None
         with tqdm(unit="image", disable=True if quiet else None) as bar:
 
@@ -153,8 +161,7 @@ def evaluate(
             )
         paper = compare == "paper"
         shown = [tables.quality_table(evaluation, paper=paper), tables.cost_table(evaluation)]
-        if gains := tables.gain_table(evaluation):
-            shown.insert(1, gains)
+        shown[1:1] = filter(None, [tables.gain_table(evaluation), tables.comparison_table(evaluation)])
         full = [tables.report(evaluation, paper=paper)]
         if converted:
             beside = tables.table5_table(evaluation, list(converted))
@@ -164,15 +171,22 @@ def evaluate(
             shown, full = [*shown, *ablations], [*full, *ablations]
         if markdown is not None:
             write_atomically(markdown, lambda temporary: temporary.write_text("\n".join(full)))
+        if csv_path is not None:
+            write_atomically(csv_path, lambda temporary: temporary.write_text(tables.csv_text(evaluation)))
     click.echo("\n\n".join(shown).rstrip("\n"))
 
 
-def _named(option: str) -> tuple[str, Path]:
-    """Parse an option such as `rcan=RCAN_BIX2.pt`."""
-    name, separator, file = option.partition("=")
-    if not (name and separator and file):
-        raise ValueError(f"--weights must be NAME=FILE, got {option!r}.")
-    return name, Path(file)
+def _files(options: tuple[str, ...], models: tuple[str, ...]) -> dict[str, Path]:
+    """Parse options such as `rcan=RCAN_BIX2.pt` into model -> file; a name stands for one model only."""
+    found: dict[str, Path] = {}
+    for option in options:
+        name, separator, file = option.partition("=")
+        if not (name and separator and file):
+            raise ValueError(f"--weights must be NAME=FILE, got {option!r}.")
+        if name in found or name in models:
+            raise ValueError(f"--weights {option}: there is another model named {name!r}.")
+        found[name] = Path(file)
+    return found
 
 
 def _converted(name: str, file: Path, scale: int) -> "SRModel":

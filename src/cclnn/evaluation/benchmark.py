@@ -21,6 +21,7 @@ from cclnn._typing import Float, Tensor
 from cclnn.evaluation.complexity import cost, input_size
 from cclnn.evaluation.datasets import Dataset, Pair, find_dataset
 from cclnn.evaluation.degradations import degrade as degraded
+from cclnn.evaluation.differences import compare
 from cclnn.evaluation.memory import peak_memory
 from cclnn.evaluation.results import Contestant, Evaluation, Result, Score
 from cclnn.image.write import write_png
@@ -137,6 +138,8 @@ def evaluate(
     for runner in runners:
         _add_cost(evaluation, runner, memory=memory)
         save()
+    evaluation.comparisons = compare(evaluation)
+    save()
     return evaluation
 
 

@@ -1,9 +1,13 @@
 """How sure a difference between two models is: the interval of a paired bootstrap over images."""
 
+import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+
+from cclnn.evaluation.results import Comparison, Evaluation
 
 RESAMPLES = 10_000
 
@@ -39,3 +43,23 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, confidence: flo
     tail = (1 - confidence) / 2
     low, high = np.quantile(differences[drawn].mean(axis=1), [tail, 1 - tail])
     return Difference(float(differences.mean()), float(low), float(high))
+
+
+def compare(evaluation: Evaluation) -> list[Comparison]:
+    """Each model with each one before it: the paired difference of PSNR on every dataset that both were measured on.
+
+    Images on which one of them has no finite PSNR, because its result is the HR image itself, are left out.
+    """
+    found = []
+    for baseline, model in combinations(evaluation.models, 2):
+        for dataset in evaluation.datasets:
+            scores = {
+                result.model: {score.image: score.psnr for score in result.scores if math.isfinite(score.psnr)}
+                for result in evaluation.results
+                if result.dataset == dataset
+            }
+            a, b = (scores.get(name, {}) for name in (model.name, baseline.name))
+            if images := [image for image in a if image in b]:
+                difference = paired_difference([a[image] for image in images], [b[image] for image in images])
+                found.append(Comparison(model.name, baseline.name, dataset, len(images), *difference))
+    return found

@@ -72,15 +72,40 @@ class Contestant:
     peak_size: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """PSNR of `model` less that of `baseline` in dB over the images of a dataset, paired image by image.
+
+    low, high: the 95 % interval of the mean, from `paired_difference`
+    """
+
+    model: str
+    baseline: str
+    dataset: str
+    images: int
+    mean: float
+    low: float
+    high: float
+
+
 @dataclass
 class Evaluation:
-    """Models on datasets at one scale: the result of `evaluate` and the content of its JSON file."""
+    """Models on datasets at one scale: the result of `evaluate` and the content of its JSON file.
+
+    comparisons: each model with each one before it, on every dataset; empty until all images are measured
+    """
 
     scale: int
     settings: dict[str, Any]
     machine: dict[str, Any] = field(default_factory=dict)
     models: list[Contestant] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+
+    def comparison(self, model: str, baseline: str, dataset: str) -> Comparison | None:
+        """Return the comparison of these two on one dataset, if there is one."""
+        wanted = (model, baseline, dataset)
+        return next((one for one in self.comparisons if (one.model, one.baseline, one.dataset) == wanted), None)
 
     def result(self, model: str, dataset: str) -> Result:
         """Return the result of one model on one dataset; raise ValueError if there is none."""
@@ -117,7 +142,8 @@ class Evaluation:
                 Result(**{**result, "scores": [_score(score) for score in result["scores"]]})
                 for result in data.pop("results")
             ]
-            return cls(**data, models=models, results=results)
+            comparisons = [Comparison(**comparison) for comparison in data.pop("comparisons", [])]
+            return cls(**data, models=models, results=results, comparisons=comparisons)
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, AssertionError) as error:
             raise ValueError(f"{str(path)!r} holds no results of `cclnn evaluate` (schema {SCHEMA}).") from error
 

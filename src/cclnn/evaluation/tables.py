@@ -1,10 +1,12 @@
 """Format evaluations as Markdown tables."""
 
+import csv
+import io
 from collections.abc import Iterable, Mapping
 
 from cclnn.evaluation.differences import paired_difference
-from cclnn.evaluation.paper import SOURCE, Setting, table5
-from cclnn.evaluation.results import Contestant, Evaluation, Result
+from cclnn.evaluation.paper import SOURCE, PaperRow, Setting, table5
+from cclnn.evaluation.results import Comparison, Contestant, Evaluation, Result
 
 
 def quality_table(evaluation: Evaluation, *, paper: bool = False) -> str:
@@ -48,12 +50,26 @@ def gain_table(evaluation: Evaluation) -> str:
     return table(head, rows) if rows else ""
 
 
+def comparison_table(evaluation: Evaluation) -> str:
+    """Datasets down the side; for each model its PSNR less that of the first in dB, with the 95 % interval.
+
+    The first is the first model that is not bicubic. Empty where there is no other, or nothing was compared yet.
+    """
+    first, *others = [model.name for model in evaluation.models if model.name != "bicubic"] or [""]
+    rows = [
+        [dataset, *(_difference(evaluation.comparison(name, first, dataset)) for name in others)]
+        for dataset in evaluation.datasets
+    ]
+    heads = [f"{name} - {first}" for name in others]
+    return table([f"difference in dB, x{evaluation.scale}", *heads], rows) if others and evaluation.comparisons else ""
+
+
 def table5_table(evaluation: Evaluation, models: Iterable[str]) -> str:
     """Datasets down the side; for each of these models its PSNR / SSIM, and the paper's number beside it.
 
     The paper's row is that of the same name, without its "+" where only the "+" was printed.
     """
-    printed = {row.algorithm.rstrip("+").lower(): row for row in table5(evaluation.scale)}
+    printed = _printed(evaluation.scale)
     wanted = set(models)
     contestants = [model for model in evaluation.models if model.name in wanted]
     rows = []
@@ -71,6 +87,39 @@ def table5_table(evaluation: Evaluation, models: Iterable[str]) -> str:
     for name in (model.name for model in contestants):
         heads += [name, f"{printed[name].algorithm if name in printed else name} (paper)"]
     return table([f"x{evaluation.scale}", *heads], rows)
+
+
+COLUMNS = (
+    *("model", "dataset", "scale", "images", "psnr", "ssim", "paper", "paper psnr", "paper ssim"),
+    *("baseline", "difference", "low", "high", "seconds", "peak bytes", "parameters", "macs"),
+)
+
+
+def csv_text(evaluation: Evaluation) -> str:
+    """One line per model and dataset with the columns COLUMNS; what is not known is empty.
+
+    seconds is the median over the images. The baseline is the first model that is not bicubic.
+    """
+    printed = _printed(evaluation.scale)
+    first = next((model.name for model in evaluation.models if model.name != "bicubic"), "")
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(COLUMNS)
+    for model in evaluation.models:
+        for dataset in evaluation.datasets:
+            if (result := _find(evaluation, model, dataset)) is None:
+                continue
+            row = printed.get(model.name)
+            found = evaluation.comparison(model.name, first, dataset)
+            lines.writerow(
+                [
+                    *(model.name, dataset, evaluation.scale, len(result.scores), result.psnr, result.ssim),
+                    *((row.algorithm, *(row.score(dataset) or ("", ""))) if row else ("", "", "")),
+                    *((first, found.mean, found.low, found.high) if found else ("", "", "", "")),
+                    *(result.seconds[1], model.peak_bytes, model.parameters, model.macs),
+                ]
+            )
+    return text.getvalue()
 
 
 def cost_table(evaluation: Evaluation) -> str:
@@ -109,6 +158,7 @@ def report(evaluation: Evaluation, *, paper: bool = False) -> str:
         quality_table(evaluation, paper=paper),
         *([f"Rows marked (paper): {SOURCE}."] if paper else []),
         *([gains] if (gains := gain_table(evaluation)) else []),
+        *([COMPARISONS, differences] if (differences := comparison_table(evaluation)) else []),
         COSTS,
         cost_table(evaluation),
         "\n".join([*notes, *(f"- LR of {name}: {source}" for name, source in made.items())]),
@@ -120,6 +170,10 @@ def report(evaluation: Evaluation, *, paper: bool = False) -> str:
 PROTOCOL = (
     "PSNR in dB / SSIM on Y (BT.601 studio range, not rounded) of the 8-bit result, with as many pixels shaved off "
     "each side as the scale; the mean over the images."
+)
+COMPARISONS = (
+    "PSNR less that of the first model: the mean over the images, and its 95 % interval by a bootstrap of the paired "
+    "differences, which is too narrow for sets of fewer than about 20 images."
 )
 COSTS = (
     "MACs and activations: for the input whose output is nearest to 1280x720. Seconds: median and quartiles over the "
@@ -158,6 +212,15 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def _find(evaluation: Evaluation, model: Contestant, dataset: str) -> Result | None:
     found = [r for r in evaluation.results if (r.model, r.dataset) == (model.name, dataset) and r.scores]
     return found[0] if found else None
+
+
+def _printed(scale: int) -> dict[str, PaperRow]:
+    """Name of a model -> the paper's row."""
+    return {row.algorithm.rstrip("+").lower(): row for row in table5(scale)}
+
+
+def _difference(found: Comparison | None) -> str:
+    return "" if found is None else f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f}), n = {found.images}"
 
 
 def _quality(psnr: float, ssim: float, *, decimals: int = 3) -> str:
