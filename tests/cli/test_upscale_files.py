@@ -444,6 +444,16 @@ def test_a_damaged_page_is_found_before_the_work(book, tmp_path, run):
     assert names(tmp_path) == ["book.tif"]
 
 
+def test_damaged_files_are_kept_where_that_is_asked_for(tmp_path, run):
+    for name in ("jpeg_half_with_eoi.jpg", "jpeg_half.jpg", "png_half.png"):
+        assert run(CASES / "damage" / name, "-o", tmp_path / "a.png").exit_code == 1
+        assert not (tmp_path / "a.png").exists()
+        done = run(CASES / "damage" / name, "-o", tmp_path / "a.png", "--keep-damaged", "--overwrite")
+        assert done.exit_code == 0
+        assert "a part of the picture is missing, and is kept as a flat area." in done.stderr
+        (tmp_path / "a.png").unlink()
+
+
 def test_the_largest_size_is_raised_knowingly(tmp_path, run, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
     Image.fromarray(zoo.pixels(3)).save(tmp_path / "a.png")

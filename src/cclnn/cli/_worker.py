@@ -31,11 +31,13 @@ class Worker:
         sizer: dict[str, Any],
         quality: int | None,
         lossless: tuple[bool, bool],
+        keep_damaged: bool,
         overwrite: bool,
         quiet: bool,
     ) -> None:
         self.sizer = sizer  # the arguments of `Sizer`
         self.quality, self.overwrite, self.quiet = quality, overwrite, quiet
+        self.keep_damaged = keep_damaged
         self.lossless, self.lossless_as_source = lossless
         self.scale = 0  # where no size is asked for; set once it is known
         self._upscaler: Sizer | None = None
@@ -70,7 +72,7 @@ class Worker:
             source = io.BytesIO(Path(job.source).read_bytes())
         if job.page == EVERY and len(pages := _pages(source, job)) > 1:
             return self._run_pages(job, place, started, source, pages, batch=batch)
-        picture = _read(source, job.page if isinstance(job.page, int) else None)
+        picture = _read(source, job.page if isinstance(job.page, int) else None, self.keep_damaged)
         self._prepare_target(job, batch=batch)
         result, choice = self._upscale(picture, job, place, read_compression(source))
         lossless = self.lossless or (self.lossless_as_source and result.metadata.lossless)
@@ -110,11 +112,11 @@ class Worker:
         with warnings.catch_warnings():  # which the second time shows
             warnings.simplefilter("ignore")
             for page in pages:
-                self._check_fits(_read(source, page), job)
+                self._check_fits(_read(source, page, self.keep_damaged), job)
         self._prepare_target(job, batch=batch)
         compression, encoded, sizes = read_compression(source), [], []
         for page in pages:
-            picture = _read(source, page)
+            picture = _read(source, page, self.keep_damaged)
             result, choice = self._upscale(picture, job, f"{place}page {page} of ", compression)
             encoded.append(encode(result, job.format))
             sizes.append((_size(picture), _size(result)))
@@ -167,13 +169,13 @@ class Worker:
             yield show
 
 
-def _read(source: Path | io.BytesIO, page: int | None) -> "Picture":
+def _read(source: Path | io.BytesIO, page: int | None, keep_damaged: bool) -> "Picture":
     from cclnn.image.read import read_picture
 
     if isinstance(source, Path):
-        return read_picture(source, page=page)
+        return read_picture(source, page=page, keep_damaged=keep_damaged)
     source.seek(0)
-    return read_picture(source, name="the standard input", page=page)
+    return read_picture(source, name="the standard input", page=page, keep_damaged=keep_damaged)
 
 
 def _pages(source: Path | io.BytesIO, job: Job) -> list[int]:

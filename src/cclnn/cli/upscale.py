@@ -93,6 +93,7 @@ from cclnn.image.formats import FORMATS, FormatName
 @click.option(
     "--max-megapixels", type=click.IntRange(min=1), help="Largest input in millions of pixels.  [default: 178]"
 )
+@click.option("--keep-damaged", is_flag=True, help="Upscale a JPEG or PNG of which a part is missing, with a warning.")
 @click.option("-r", "--recursive", is_flag=True, help="Include subfolders.")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 @click.option("--quiet", is_flag=True, help="Print no progress bar and no line per image.")
@@ -118,6 +119,7 @@ def upscale(
     lossless: bool,
     page: Any,
     max_megapixels: int | None,
+    keep_damaged: bool,
     recursive: bool,
     overwrite: bool,
     quiet: bool,
@@ -164,7 +166,7 @@ def upscale(
             allow_megapixels(max_megapixels)
         keep = lossless, file_format == "same"
         sizer = {"model": model, "target": target, "photo": photo, "strength": strength, "settings": settings}
-        worker = Worker(sizer, quality, keep, overwrite, quiet)
+        worker = Worker(sizer, quality, keep, keep_damaged, overwrite, quiet)
         worker.scale = known_scale(model, target) or (0 if target.is_given else worker.upscaler.scale)
         label = target.label or f"x{worker.scale}"
         todo = plan(inputs, output, asked=file_format, label=label, recursive=recursive, page=page)

@@ -26,6 +26,7 @@ class Parts:
     density: tuple[int, int, int] | None = None
     extended_xmp: bool = False
     complete: bool = False  # the picture ends with EOI
+    sound: int = 0  # bytes of `bare` before a segment that is cut
 
 
 def read_parts(data: bytes) -> Parts:
@@ -54,9 +55,10 @@ def read_parts(data: bytes) -> Parts:
         else:
             kept.append(data[position:end])
         position = end
-    end = _end(data, position)
-    parts.complete = end is not None
-    parts.bare = b"".join(kept) + data[position : end or len(data)]
+    end, parts.complete = _end(data, position)
+    head = b"".join(kept)
+    parts.bare = head + data[position : end if parts.complete else len(data)]
+    parts.sound = len(head) + end - position
     if profiles and sorted(profiles) == list(range(1, len(profiles) + 1)):
         parts.icc = b"".join(profiles[i] for i in sorted(profiles))
     return parts
@@ -75,19 +77,29 @@ def _metadata(parts: Parts, profiles: dict[int, bytes], marker: int, content: by
         parts.iptc = iptc_of(content[len(PHOTOSHOP) :]) or parts.iptc
 
 
-def _end(data: bytes, position: int) -> int | None:
-    """The position behind EOI, from a marker on; None where there is none."""
+def ended(parts: Parts) -> bytes:
+    """The picture with an end where its file has none, so that a decoder gives what there is."""
+    return parts.bare[: parts.sound] + EOI
+
+
+def _end(data: bytes, position: int) -> tuple[int, bool]:
+    """(position behind EOI, from a marker on, True); (that of a segment that is cut, or the end of the data, False)."""
     while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
         marker = data[position + 1]
         if marker == 0xD9:
-            return position + 2
+            return position + 2, True
         if marker in (0x00, 0xFF) or marker in WITHOUT_LENGTH:
             position += 1 if marker == 0xFF else 2
-        elif position + 4 <= len(data):
-            position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+        elif position + 4 <= len(data) and (end := position + 2 + _length(data, position)) <= len(data):
+            position = end
         else:
-            return None
-    return None
+            return position, False
+    return len(data) if position < 0 else position, False
+
+
+def _length(data: bytes, position: int) -> int:
+    """The length of the segment at `position`, without its marker."""
+    return int.from_bytes(data[position + 2 : position + 4], "big")
 
 
 def iptc_of(resources: bytes) -> bytes | None:

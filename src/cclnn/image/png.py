@@ -19,6 +19,9 @@ TEXT = (b"tEXt", b"zTXt", b"iTXt")
 XMP_KEY = b"XML:com.adobe.xmp"
 RAW = b"Raw profile type "  # ImageMagick's way to put EXIF, XMP, IPTC and profiles into text
 GREY, GREY_ALPHA = 0, 4  # colour types
+CHANNELS = {GREY: 1, 2: 3, 3: 1, GREY_ALPHA: 2, 6: 4}  # by colour type
+# First column, first row, and steps to the next, of each pass of an interlaced picture.
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 LARGEST = 2**26  # bytes of a compressed chunk's content
 LONGEST_TEXT = 2**20  # bytes of a text that Pillow reads
 PER_METRE = 0.0254  # inches
@@ -70,6 +73,67 @@ def read_parts(data: bytes) -> Parts:
     parts.xmp = parts.xmp or raw.get(b"xmp")
     parts.iptc = raw.get(b"iptc")
     return parts
+
+
+def mended(data: bytes, most: int) -> bytes | None:
+    """A PNG with as much of its first picture as can be decompressed, the rest zeros; None where nothing is missing.
+
+    None, too, where the header is damaged or states more than `most` pixels.
+    """
+    header, pieces, kept, sound, position = b"", [], [], False, len(SIGNATURE)
+    while position + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        content, end = data[position + 8 : position + 8 + length], position + 12 + length
+        whole = end <= len(data) and zlib.crc32(name + content) == struct.unpack_from(">I", data, end - 4)[0]
+        if name == b"IHDR" and whole and length == 13:
+            header = content
+        elif name == b"IDAT":
+            pieces.append((content, whole))
+        elif name in (b"PLTE", b"tRNS") and whole:
+            kept.append((name, content))
+        elif name == b"IEND":
+            sound = all(fine for _, fine in pieces)
+            break
+        position = end
+    size = _raw_size(header, most)
+    if not size:
+        return None
+    raw, ended = _inflated(b"".join(content for content, _ in pieces), size)
+    if sound and ended and len(raw) == size:
+        return None
+    chunks = [(b"IHDR", header), *kept, (b"IDAT", zlib.compress(raw.ljust(size, b"\0"), 1)), (b"IEND", b"")]
+    return SIGNATURE + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+
+
+def _raw_size(header: bytes, most: int) -> int:
+    """Bytes of the rows with their filters, before compression; 0 for a damaged header or more than `most` pixels."""
+    if not header:
+        return 0
+    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    if width * height > most or colour not in CHANNELS:
+        return 0
+    size = 0
+    for left, top, across, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            size += rows * (1 + -(-columns * bits * CHANNELS[colour] // 8))
+    return size
+
+
+def _inflated(data: bytes, size: int) -> tuple[bytes, bool]:
+    """(up to `size` bytes of compressed content, whether its end is sound)."""
+    machine, found = zlib.decompressobj(), bytearray()
+    try:
+        for at in range(0, len(data), 256):  # of what an error follows in the same call, nothing is given
+            found += machine.decompress(data[at : at + 256])
+            if len(found) > size + LARGEST:
+                break
+    except zlib.error:
+        pass
+    return bytes(found[:size]), machine.eof
 
 
 def _metadata(parts: Parts, raw: dict[bytes, bytes], name: bytes, content: bytes) -> None:

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 
 
 def read_picture(
-    source: str | os.PathLike[str] | BinaryFile, *, name: str | None = None, page: int | None = None
+    source: str | os.PathLike[str] | BinaryFile,
+    *,
+    name: str | None = None,
+    page: int | None = None,
+    keep_damaged: bool = False,
 ) -> Picture:
     """The picture in a file, upright (EXIF orientation applied), with its bit depth and its metadata.
 
@@ -49,6 +53,8 @@ def read_picture(
         source: a path, or an open binary file that can seek.
         name: how messages call the source.
         page: which page of a TIFF with several pages, from 1; by default the one that is no smaller copy of another.
+        keep_damaged: read a JPEG or PNG of which a part is missing, with an `ImageFileWarning`; that part becomes a
+            flat area.
 
     Raises:
         ImageFileError: the file is missing, empty, no image, not what its suffix says, truncated, too large to be
@@ -57,7 +63,7 @@ def read_picture(
     """
     _pillow()  # without Pillow no other check matters
     if not isinstance(source, (str, os.PathLike)):
-        return _read(source, name or "the input", suffix="", page=page)
+        return _read(source, name or "the input", "", page, keep_damaged)
     path = Path(source)
     called = name or repr(str(path))
     if not path.is_file() and not path.is_fifo():
@@ -67,8 +73,8 @@ def read_picture(
     try:
         with path.open("rb") as file:
             if path.is_fifo():  # cannot seek
-                return _read(io.BytesIO(file.read()), called, suffix="", page=page)
-            return _read(file, called, suffix=path.suffix.lower(), page=page)
+                return _read(io.BytesIO(file.read()), called, "", page, keep_damaged)
+            return _read(file, called, path.suffix.lower(), page, keep_damaged)
     except OSError as error:
         raise ImageFileError(f"cannot read {called}: {error.strerror or error}.") from error
 
@@ -92,7 +98,7 @@ def read_image(path: str | os.PathLike[str]) -> "Image":
     return image
 
 
-def _read(file: BinaryFile, name: str, *, suffix: str, page: int | None) -> Picture:
+def _read(file: BinaryFile, name: str, suffix: str, page: int | None, keep_damaged: bool) -> Picture:
     start = file.read(HEAD)
     file.seek(0)
     if not start:
@@ -102,37 +108,58 @@ def _read(file: BinaryFile, name: str, *, suffix: str, page: int | None) -> Pict
         raise ImageFileError(f"cannot read {name}: it is {kind}, which {way_out(kind)}.")
     with errors_in_one_line(name):
         if kind == HEIC:
-            found, pixels, mode = heic.read_heic(file)
+            content = Content(HEIC, *heic.read_heic(file))
         else:
-            kind, found, pixels, mode = _by_pillow(file, name, start, page)
-    if suffix in SUFFIXES and suffix not in SUFFIXES_OF[kind]:
-        told = f"{name}: its name ends in {suffix}, but it is {kind}, and is read as that."
+            content = _by_pillow(file, name, start, page, keep_damaged)
+    if suffix in SUFFIXES and suffix not in SUFFIXES_OF[content.kind]:
+        told = f"{name}: its name ends in {suffix}, but it is {content.kind}, and is read as that."
         warnings.warn(told, ImageFileWarning, stacklevel=3)
-    settled, orientation = found.settle(name)
-    turned = upright(pixels, orientation)
-    return Picture(turned, mode, replace(settled, size=(turned.shape[1], turned.shape[0])))
+    if content.missing:
+        told = f"{name}: the file is damaged: a part of the picture is missing, and is kept as a flat area."
+        warnings.warn(told, ImageFileWarning, stacklevel=3)
+    settled, orientation = content.found.settle(name)
+    pixels = upright(content.pixels, orientation)
+    return Picture(pixels, content.mode, replace(settled, size=(pixels.shape[1], pixels.shape[0])))
 
 
-def _by_pillow(file: BinaryFile, name: str, start: bytes, page: int | None) -> tuple[str, metadata.Found, Pixels, Mode]:
-    """(Pillow's name of the format, metadata, pixels as the file stores them, mode)."""
+@dataclass
+class Content:
+    """What a file holds: kind, metadata, pixels as it stores them, their mode, whether a part of them is missing."""
+
+    kind: str
+    found: metadata.Found
+    pixels: Pixels
+    mode: Mode
+    missing: bool = False
+
+
+def _by_pillow(file: BinaryFile, name: str, start: bytes, page: int | None, keep_damaged: bool) -> Content:
     found: metadata.Found | None = None
     parts: jpeg.Parts | None = None
+    missing = False
     if start.startswith(jpeg.SOI):
         parts = jpeg.read_parts(file.read())
-        found, file = metadata.of_jpeg(parts), io.BytesIO(parts.bare)
+        missing = keep_damaged and not parts.complete
+        found, file = metadata.of_jpeg(parts), io.BytesIO(jpeg.ended(parts) if missing else parts.bare)
     elif start.startswith(png.SIGNATURE):
         chunks = png.read_parts(file.read())
-        found, file = metadata.of_png(chunks), io.BytesIO(chunks.bare)
+        mended = png.mended(chunks.bare, 2 * (_pillow().MAX_IMAGE_PIXELS or 2**40)) if keep_damaged else None
+        missing = mended is not None
+        found, file = metadata.of_png(chunks), io.BytesIO(mended or chunks.bare)
     with open_with_pillow(file, name) as image:
         _select(image, file, page, name)
         if image.format == "TIFF":
             found = metadata.of_tiff(image, file, image.tell())
         elif found is None:
             found = metadata.of_others(image, file)
-        pixels, mode = _pixels(image, file, name, parts)
+        pixels, mode = _pixels(image, file, name)
+        if parts is not None and _is_cut(image, parts):
+            if not keep_damaged:
+                raise ImageFileError(f"cannot read {name}: the file is damaged (a part of the picture is missing).")
+            missing = True
         if image.mode == "LAB":
             found.icc = None  # which is for Lab; the pixels are sRGB now
-        return image.format, found, pixels, mode
+        return Content(image.format, found, pixels, mode, missing)
 
 
 def _select(image: Any, file: BinaryFile, page: int | None, name: str) -> None:
@@ -151,15 +178,13 @@ def _select(image: Any, file: BinaryFile, page: int | None, name: str) -> None:
         )
 
 
-def _pixels(image: Any, file: BinaryFile, name: str, whole: jpeg.Parts | None) -> tuple[Pixels, Mode]:
-    """The pixels as the file stores them, not turned; `whole` is a JPEG that is to be checked for missing parts."""
+def _pixels(image: Any, file: BinaryFile, name: str) -> tuple[Pixels, Mode]:
+    """The pixels as the file stores them, not turned."""
     if is_deep_colour(image, file, name):
         return deep.read_deep(file, image.tell() if image.format == "TIFF" else 0)
     if image.format == "TIFF":
         image.load_end = lambda: None  # Pillow would parse all EXIF tags there, and turn the picture
     image.load()
-    if whole is not None and _is_cut(image, whole):
-        raise ImageFileError(f"cannot read {name}: the file is damaged (a part of the picture is missing).")
     picture = _from_pil(image.copy() if image.format == "TIFF" else image, image.format, name)
     return picture.pixels, picture.mode
 
