@@ -120,7 +120,7 @@ def test_refuses_what_is_not_a_readable_image(tmp_path, photo):
     photo.save(tmp_path / "animation.gif", save_all=True, append_images=[photo.rotate(90)])
     refused(r"it is animated \(2 frames\), which its own kind of file alone holds", tmp_path / "animation.gif")
     photo.save(tmp_path / "pages.tif", save_all=True, append_images=[photo])
-    refused("it has 2 pages: choose one with --page", tmp_path / "pages.tif")
+    refused("it has 2 pages: choose with --page N or --page all", tmp_path / "pages.tif")
     for name in ("animation.webp", "animation.png", "animation.avif"):
         photo.save(tmp_path / name, save_all=True, append_images=[photo.rotate(90)], duration=100)
         refused(r"it is animated \(2 frames\)", tmp_path / name)
