@@ -1,16 +1,22 @@
 """Time and peak memory of the attention's backends, as ratios to `reference` in the same run.
 
-python benchmarks/run.py [--only TEXT] [--quick] [--results FOLDER]; DEVICE.json and DEVICE.md are written there
+python benchmarks/run.py [--only TEXT] [--quick] [--results FOLDER] [--released PATH]; DEVICE.json and DEVICE.md are
+written there
 
 First the op's tests are run; a red one stops everything. Seconds: medians over interleaved calls (one backend after the
 other, so that a drift of the machine hits all alike) in one process. Memory: peak resident set over what was there
 before the call, on a GPU the peak allocated, in a fresh process for each backend. Everything runs in torch's default
 environment: the allocator is not tuned. Besides: how time and memory grow with the tokens (slope of the logarithms),
-`cclnn-t` against an EDSR of 8 blocks and 64 channels, what bfloat16 costs in PSNR, and what `import cclnn` costs.
+`cclnn-t` and `cclnn-s` against an EDSR of 8 blocks and 64 channels, the options of the layer against its default, what
+bfloat16 costs in PSNR, and what `import cclnn` costs. With a checkout of the released NLSN code (github.com/
+HarukiYqM/Non-Local-Sparse-Attention) at PATH, its layer is timed beside ours: where `reference` is called the released
+formulation, this is the released code.
 """
 
 import argparse
+import importlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -18,11 +24,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from cases import GROWTH, LAYERS, NETWORKS, NUMBERS, Case
+from cases import CHOICES, GROWTH, LAYERS, NETWORKS, NUMBERS, OPTIONS, Case
 from PIL import Image
 
 import cclnn
@@ -36,7 +42,9 @@ from cclnn.precision import DTYPES, autocast, lay_out
 ROOT = Path(__file__).parents[1]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BACKENDS: tuple[Backend, ...] = ("reference", "chunked") if DEVICE == "cpu" else ("reference", "chunked", "fused")
+RELEASED = "CCLNN_RELEASED_NLSN"  # environment variable: the checkout that --released names
 PHOTO = ROOT / "examples" / "images" / "chelsea.png"
+Contestant = Backend | Literal["released"]
 PATIENCE = 20.0  # seconds that one backend is timed for, once it has run three times
 
 
@@ -45,9 +53,14 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--quick", action="store_true", help="3 repeats instead of 7")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--released", type=Path, metavar="PATH", help="a checkout of the released NLSN code")
     parser.add_argument("--memory-of", nargs=2, metavar=("CASE", "BACKEND"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    cases = {case.name: case for case in [*LAYERS, *NETWORKS]}
+    if args.released:
+        if not (args.released / "src" / "model" / "attention.py").is_file():
+            sys.exit(f"--released {args.released}: there is no src/model/attention.py in it")
+        os.environ[RELEASED] = str(args.released.resolve())  # for the processes that measure memory, too
+    cases = {case.name: case for case in [*LAYERS, *NETWORKS, *CHOICES]}
     if args.memory_of:
         print(json.dumps(peak_memory(cases[args.memory_of[0]], args.memory_of[1])))
         return
@@ -56,14 +69,19 @@ def main() -> None:
     if tests.returncode:
         sys.exit("the op's tests fail: nothing is timed")
     rows = []
-    for name, case in cases.items():
-        if args.only not in name:
+    for case in (*LAYERS, *NETWORKS):
+        if args.only not in case.name:
             continue
         rows.append(measure(case, repeats=3 if args.quick else 7))
         print(*markdown_rows(rows[-1:]), sep="\n", flush=True)
     results: dict[str, Any] = {"machine": facts(gpu=DEVICE == "cuda"), "import": import_seconds(), "rows": rows}
     if not args.only:
-        results |= {"growth": growth(rows), "networks": against_edsr(), "bf16 costs, dB": cost_of_bf16()}
+        results |= {
+            "growth": growth(rows),
+            "networks": against_edsr(),
+            "options": options(),
+            "bf16 costs, dB": cost_of_bf16(),
+        }
     args.results.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=1) + "\n"
     write_atomically(args.results / f"{DEVICE}.json", lambda path: path.write_text(text))
@@ -71,19 +89,24 @@ def main() -> None:
 
 
 def measure(case: Case, *, repeats: int) -> dict[str, Any]:
-    """Seconds and extra bytes of every backend."""
-    seconds = interleaved({backend: prepare(case, backend) for backend in BACKENDS}, repeats=repeats)
-    row: dict[str, Any] = {"case": case.name, **case.as_dict()}
-    for backend in BACKENDS:
-        child = [sys.executable, __file__, "--memory-of", case.name, backend]
-        done = subprocess.run(child, capture_output=True, text=True, check=True)
-        row[backend] = {
-            "seconds": statistics.median(seconds[backend]),
-            "fastest": min(seconds[backend]),
-            "slowest": max(seconds[backend]),
-            "bytes": json.loads(done.stdout),
-        }
-    return row
+    """Seconds and extra bytes of every backend, and of the released layer where it is at hand."""
+    contestants: tuple[Contestant, ...] = BACKENDS
+    if RELEASED in os.environ and case.subject == "nlsa":
+        contestants = (*BACKENDS, "released")
+    seconds = interleaved({name: prepare(case, name) for name in contestants}, repeats=repeats)
+    return {"case": case.name, **case.as_dict(), **{name: figures(case, name, seconds[name]) for name in contestants}}
+
+
+def figures(case: Case, contestant: Contestant, seconds: list[float]) -> dict[str, Any]:
+    """Seconds, and extra bytes, which a process of its own measures."""
+    child = [sys.executable, __file__, "--memory-of", case.name, contestant]
+    done = subprocess.run(child, capture_output=True, text=True, check=True)
+    return {
+        "seconds": statistics.median(seconds),
+        "fastest": min(seconds),
+        "slowest": max(seconds),
+        "bytes": json.loads(done.stdout),
+    }
 
 
 def interleaved(calls: dict[Any, Callable[[], None]], *, repeats: int) -> dict[Any, list[float]]:
@@ -101,15 +124,19 @@ def interleaved(calls: dict[Any, Callable[[], None]], *, repeats: int) -> dict[A
     return seconds
 
 
-def prepare(case: Case, backend: Backend) -> Callable[[], None]:
+def prepare(case: Case, contestant: Contestant) -> Callable[[], None]:
     """A call that does the case's work once, to its end."""
     torch.manual_seed(0)
     model: torch.nn.Module
-    if case.subject == "nlsa":
-        model = cclnn.NonLocalSparseAttention(case.channels, backend=backend)
+    if contestant == "released":
+        sys.path.insert(0, str(Path(os.environ[RELEASED]) / "src"))
+        model = importlib.import_module("model.attention").NonLocalSparseAttention(channels=case.channels)
+        x = torch.randn(case.batch, case.channels, case.height, case.width)
+    elif case.subject == "nlsa":
+        model = cclnn.NonLocalSparseAttention(case.channels, backend=contestant, **OPTIONS[case.option])
         x = torch.randn(case.batch, case.channels, case.height, case.width)
     else:
-        model = cclnn.create_model(case.subject, scale=2, backend=backend)
+        model = cclnn.create_model(case.subject, scale=2, backend=contestant)
         x = torch.rand(case.batch, 3, case.height, case.width)
     return call_of(model, x, case)
 
@@ -143,10 +170,10 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def peak_memory(case: Case, backend: Backend) -> int:
+def peak_memory(case: Case, contestant: Contestant) -> int:
     """Bytes that a call takes at its peak over what its model and input take; this process must be fresh."""
-    prepare(replace(case, batch=1, height=8, width=8), backend)()  # what the first call of a process sets up
-    call = prepare(case, backend)
+    prepare(replace(case, batch=1, height=8, width=8), contestant)()  # what the first call of a process sets up
+    call = prepare(case, contestant)
     return peak_growth(call, torch.device(DEVICE))
 
 
@@ -164,18 +191,30 @@ def growth(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def against_edsr() -> dict[str, dict[str, float]]:
-    """Seconds of cclnn-t and of an EDSR of as many blocks and channels, x2, and their ratio."""
-    found: dict[str, dict[str, float]] = {}
+def against_edsr() -> list[dict[str, Any]]:
+    """Seconds of our small networks and of an EDSR of 8 blocks of 64 channels, x2, in turns, and their ratio."""
+    found = []
     for case in NETWORKS:
-        if (case.subject, case.task) != ("cclnn-t", "inference"):
+        if case.subject not in ("cclnn-t", "cclnn-s"):
             continue
         torch.manual_seed(0)
         x = torch.rand(case.batch, 3, case.height, case.width)
-        models = {"cclnn-t": cclnn.create_model("cclnn-t"), "edsr": cclnn.create_model("edsr-baseline", n_resblocks=8)}
+        models = {"ours": cclnn.create_model(case.subject), "edsr": cclnn.create_model("edsr-baseline", n_resblocks=8)}
         seconds = interleaved({name: call_of(model, x, case) for name, model in models.items()}, repeats=15)
         medians = {name: statistics.median(times) for name, times in seconds.items()}
-        found[case.number] = {**medians, "ratio": medians["cclnn-t"] / medians["edsr"]}
+        found.append({"case": case.name, **medians, "ratio": medians["ours"] / medians["edsr"]})
+    return found
+
+
+def options() -> list[dict[str, Any]]:
+    """Seconds and extra bytes of the layer with each of its options, in turns with the default, default backend."""
+    backend = BACKENDS[-1]
+    found = []
+    for default in (case for case in CHOICES if case.option == "default"):
+        cases = {option: replace(default, option=option) for option in OPTIONS}
+        seconds = interleaved({option: prepare(case, backend) for option, case in cases.items()}, repeats=7)
+        measured = {option: figures(case, backend, seconds[option]) for option, case in cases.items()}
+        found.append({"case": default.name, **measured})
     return found
 
 
@@ -229,14 +268,24 @@ def markdown(results: dict[str, Any]) -> str:
         *markdown_rows(results["rows"]),
         "",
     ]
+    if any("released" in row for row in results["rows"]):
+        lines += ["The released code, timed in the same turns:", "", *released_rows(results["rows"]), ""]
     if "growth" in results:
         lines += ["| one NLSA of 64 channels, 96x96 to 512x512 | time ~ tokens^ | memory ~ tokens^ |", "|---|---|---|"]
         lines += [f"| {k} | {v['seconds']:.2f} | {v['bytes']:.2f} |" for k, v in results["growth"].items()]
-        lines += ["", "| x2, 320x240 | cclnn-t, s | EDSR 8 blocks 64 channels, s | ratio |", "|---|---|---|---|"]
+        lines += ["", "| x2 | s | EDSR 8 blocks 64 channels, s | ratio |", "|---|---|---|---|"]
         lines += [
-            f"| {number} | {v['cclnn-t']:.3f} | {v['edsr']:.3f} | {v['ratio']:.2f} |"
-            for number, v in results["networks"].items()
+            f"| {row['case']} | {row['ours']:.3f} | {row['edsr']:.3f} | {row['ratio']:.2f} |"
+            for row in results["networks"]
         ]
+        lines += ["", f"Options of the layer, time and memory as multiples of the default's ({BACKENDS[-1]}):", ""]
+        lines += ["| case | " + " | ".join(list(OPTIONS)[1:]) + " |", "|---" * len(OPTIONS) + "|"]
+        for row in results["options"]:
+            cells = [
+                " / ".join(f"{row[option][key] / row['default'][key]:.2f}" for key in ("seconds", "bytes"))
+                for option in list(OPTIONS)[1:]
+            ]
+            lines.append(f"| {row['case']} | " + " | ".join(cells) + " |")
         lines += ["", f"bfloat16 costs `cclnn-t-x2` {results['bf16 costs, dB']:.4f} dB on the example photograph.", ""]
     return "\n".join(lines)
 
@@ -255,6 +304,23 @@ def markdown_rows(rows: list[dict[str, Any]]) -> list[str]:
             lines.append(
                 f"| {row['case']} | {backend} | {slow['seconds']:.3f} | {fast['seconds']:.3f} | {faster} "
                 f"| {mib[0]:.0f} | {mib[1]:.0f} | {mib[0] / max(mib[1], 1):.1f}x |"
+            )
+    return lines
+
+
+def released_rows(rows: list[dict[str, Any]]) -> list[str]:
+    """Ratios of the released layer's time and memory to those of our backends."""
+    backends = [backend for backend in BACKENDS if any(backend in row for row in rows)]
+    lines = ["| case | released, s | MiB | " + " | ".join(f"{x}: faster, leaner" for x in backends) + " |"]
+    lines.append("|---" * (3 + len(backends)) + "|")
+    for row in rows:
+        if theirs := row.get("released"):
+            cells = [
+                ", ".join(f"{theirs[key] / max(row[backend][key], 1e-9):.1f}x" for key in ("seconds", "bytes"))
+                for backend in backends
+            ]
+            lines.append(
+                f"| {row['case']} | {theirs['seconds']:.3f} | {theirs['bytes'] / 2**20:.0f} | {' | '.join(cells)} |"
             )
     return lines
 
