@@ -41,7 +41,7 @@ MODULES = {
         *("CBAM", "ChannelGate", "ChannelSpatialAttention", "CrossScaleAttention"),
         *("DegradationAwareBlock", "DegradationAwareConv", "DegradationAwareGroup", "DegradationEncoder"),
         *("FeedbackBlock", "LayerAttention", "MutualAffineBlock", "MutualAffineConv"),
-        *("NonLocalAttention", "SpatialAttention"),
+        *("NonLocalAttention", "SpatialAttention", "MultiSourceFusion", "SelfExemplarsMining"),
     },
     "losses": {
         *("channel_contrastive_loss", "channel_sparsity_loss", "ChannelContrastiveLoss", "ChannelSparsityLoss"),

@@ -164,6 +164,15 @@ def test_macs_of_han_attentions_by_hand():
     assert han.activations - rcan.activations == 3 * c * n
 
 
+def test_macs_of_csnln_attentions_by_hand():
+    """An odd size, padded to 6 x 8 by the cross-scale attention, with keys at half of it, values of 2 x 2 pixels."""
+    n, padded, keys, c = 5 * 7, 6 * 8, 3 * 4, 12
+    cross = padded * keys * (c // 2 + 4 * c) + padded * (c * c // 2 + c * c) + keys * c * c // 2
+    assert counted(On12(CrossScaleAttention(12, scale=2)), (5, 7)).macs == cross + n * 3 * 12
+    inside = n * n * (c // 2 + c) + n * 2 * c * c
+    assert counted(On12(NonLocalAttention(12)), (5, 7)).macs == inside + n * 3 * 12
+
+
 def test_blocks_sum_to_the_whole():
     found = cost(create_model("cclnn-t", channels=16, n_resblocks=8), (19, 23), repeats=2, memory=False)
     names = [block.name for block in found.blocks]

@@ -72,6 +72,7 @@ CASES: dict[str, list[str]] = {
     "lam_path": ["lam_blurpath01"],
     "lam_edsr": ["lam_edsr_x4"],
     "csnln_csa": _both("csnln_csa01"),
+    "csnln": _both("csnln_x2", "csnln_x4"),
     "csnln_nla": _both("csnln_nla01"),
     "han_lam": _both("han_lam01"),
     "han_csam": ["han_csam01"],

@@ -30,6 +30,7 @@ from cclnn.layers.pixel_attention_conv import AttentionInAttentionBlock, PixelAt
 from cclnn.layers.residual import ResBlock
 from cclnn.layers.residual_attention import AttentionMask, ResidualAttention
 from cclnn.layers.residual_channel_attention import ResidualChannelAttentionBlock, ResidualGroup
+from cclnn.layers.self_exemplars import MultiSourceFusion, SelfExemplarsMining
 from cclnn.layers.upsampler import Upsampler
 from cclnn.layers.weight_norm_conv import WeightNormConv2d
 
@@ -54,6 +55,7 @@ __all__ = [
     "FeedbackBlock",
     "LayerAttention",
     "MeanShift",
+    "MultiSourceFusion",
     "MutualAffineBlock",
     "MutualAffineConv",
     "NearestUpsampler",
@@ -67,6 +69,7 @@ __all__ = [
     "ResidualChannelAttentionBlock",
     "ResidualGroup",
     "SelfCalibratedBlock",
+    "SelfExemplarsMining",
     "SpatialAttention",
     "Upsampler",
     "WeightNormConv2d",

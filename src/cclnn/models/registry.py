@@ -11,6 +11,7 @@ from cclnn.models._base import SRModel
 from cclnn.models.a2n import A2N as A2N
 from cclnn.models.cclnn import CCLNN as CCLNN
 from cclnn.models.cclnn_s import SmallCCLNN as SmallCCLNN
+from cclnn.models.csnln import CSNLN as CSNLN
 from cclnn.models.dasr import DASR as DASR
 from cclnn.models.divanet import DiVANet as DiVANet
 from cclnn.models.dlnfn import DLNFN as DLNFN

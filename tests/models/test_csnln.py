@@ -1,0 +1,116 @@
+"""CSNLN: tiny released networks, converted strictly in both directions; sizes, memory, what is computed."""
+
+import pytest
+import torch
+from golden.reader import assert_golden, cases, read
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from cclnn.evaluation.memory import peak_memory
+from cclnn.models import CSNLN, create_model
+from cclnn.pretrained import convert_official, to_official
+
+SMALL = {"channels": 8, "depth": 2}
+
+
+@cases("csnln")
+def test_golden_output_and_gradient(name):
+    case = read(name)
+    state, p = case.under("state."), case.params
+    model = convert_official("auto", state)
+    assert isinstance(model, CSNLN)
+    told = {"scale": p["scale"], "channels": p["n_feats"], "depth": p["depth"], "rgb_range": p["rgb_range"]}
+    assert model.config.items() >= told.items()
+    x = case["input.x"].requires_grad_()
+    y = model(x)
+    assert_golden(y, case["output.y"], float32=1e-5)
+    (y * case["cotangent"]).sum().backward()
+    assert_golden(x.grad, case["grad.x"], float32=1e-4)
+    back = to_official(model)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize(("scale", "count"), [(2, 51), (3, 51), (4, 84)])
+def test_number_of_tensors_is_that_of_the_released_code(scale, count):
+    assert len(to_official(create_model("csnln", scale=scale, **SMALL))) == count
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_is_the_cell_again_and_again_and_a_convolution_of_all_it_gives(scale):
+    model = create_model("csnln", scale=scale, channels=4, depth=3).double().eval()
+    x = torch.rand(2, 3, 5, 7, dtype=torch.float64)
+    features, found = model.head(model.sub_mean(x)), []
+    for _ in range(3):
+        features, large = model.cell(features)
+        found.append(large)
+    image = F.conv2d(torch.cat(found, dim=1), model.tail.weight, model.tail.bias, padding=1)
+    assert_close(model(x), model.add_mean(image))
+
+
+def test_white_at_255_is_the_same_with_smaller_weights():
+    """The head sees 255 times as much, and the tail's image is divided again."""
+    model, white = (create_model("csnln", **SMALL, rgb_range=value).double().eval() for value in (1.0, 255.0))
+    white.load_state_dict({**model.state_dict(), **{k: v for k, v in white.state_dict().items() if "mean" in k}})
+    with torch.no_grad():
+        white.head[0][0].weight /= 255
+        white.tail.weight *= 255
+        white.tail.bias *= 255
+    x = torch.rand(1, 3, 5, 7, dtype=torch.float64)
+    assert_close(white(x), model(x))
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_multiples_of_the_scale_are_not_padded(scale, monkeypatch):
+    """And other sizes are, in the cross-scale attention alone, so that no pixel of the image is lost."""
+    padded = []
+    pad = torch.cat
+    monkeypatch.setattr(torch, "cat", lambda tensors, dim=0: padded.append(dim) or pad(tensors, dim=dim))
+    model = create_model("csnln", scale=scale, **SMALL).eval()
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, 2 * scale, 3 * scale)).shape == (1, 3, 2 * scale**2, 3 * scale**2)
+        assert not padded
+        assert model(torch.rand(1, 3, 2 * scale + 1, 3 * scale - 1)).shape[2:] == (
+            scale * (2 * scale + 1),
+            scale * (3 * scale - 1),
+        )
+    assert padded == [2, 3] * model.depth
+
+
+def peak(name, size, **arguments):
+    found = peak_memory(create_model(name, **arguments), size)
+    if found is None:
+        pytest.skip("this system does not report the peak of a process")
+    return found
+
+
+@pytest.mark.parametrize(("scale", "size"), [(2, (96, 80)), (4, (64, 48))])
+def test_memory_is_the_stated_one_and_does_not_hold_all_scores(scale, size):
+    """The scores of the last in-scale attention at once would take 225 and 576 MiB."""
+    pixels = size[0] * size[1]
+    scores = 4 * (pixels * (scale // 2) ** 2) ** 2
+    stated = 24 * 128 * scale**2 * pixels + 2**27
+    assert peak("csnln", size, scale=scale, depth=1) < stated < scores + 2**20
+
+
+def test_memory_does_not_grow_with_depth_in_inference():
+    """Kept, 48 maps of h would take 72 MiB."""
+    few, many = (peak("csnln", (64, 48), channels=32, depth=depth) for depth in (1, 48))
+    assert many < few + 36 * 2**20
+
+
+def test_messages(rejects):
+    with rejects("`scale` must be one of 2, 3, 4, got 8"):
+        CSNLN(8)
+    with rejects("`channels` must be at least 1, got 0"):
+        CSNLN(channels=0)
+    with rejects("`reduction`=2 must divide `channels`=3"):
+        CSNLN(channels=3)
+    with rejects("`depth` must be at least 1, got 0"):
+        CSNLN(depth=0)
+    with rejects("`rgb_range` must be positive, got 0"):
+        CSNLN(rgb_range=0.0)
+    state = to_official(CSNLN(**SMALL))
+    del state["tail.0.weight"]
+    with rejects("`state_dict` has no tensor for 'tail.weight'; is it a CSNLN"):
+        convert_official("auto", state)
