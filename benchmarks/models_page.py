@@ -23,6 +23,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 DIAGRAMS = PAGE.parent / "figures" / "models"
 NARROWED = ("channels", "up_channels", "reduction")  # for the pass; what the diagram shows stays as it is
 MOST_BOXES = 8
+Run = tuple[str, str, int]  # part of the network, classes, how many in a row
 SCALES = (2, 3, 4)
 HEAD = """# Models
 
@@ -99,12 +100,27 @@ def diagram(order: list[tuple[str, str]], title: str) -> str:
     """An SVG: one box for each run of equal modules, arrows between them."""
     runs = [(part, kind, len(list(run))) for (part, kind), run in groupby(order)]
     if len(runs) > MOST_BOXES:  # attentions among residual blocks: one box for each part, with what alternates in it
-        runs = [(part, counted([kind for _, kind in run]), 1) for part, run in groupby(order, key=lambda step: step[0])]
+        parts = groupby(order, key=lambda step: step[0])
+        runs = folded([(part, counted([kind for _, kind in run]), 1) for part, run in parts])
     boxes = [
         Box(tuple((f"{count} x {kind}" if count > 1 else kind).split(" + ")), column, title=part)
         for column, (part, kind, count) in enumerate(runs)
     ]
     return draw(boxes, chain(boxes), title=title)
+
+
+def folded(runs: list[Run]) -> list[Run]:
+    """A row of boxes that stands several times in a row, as in recurrent networks, once, with how often."""
+    for width in range(2, len(runs) // 2 + 1):
+        for start in range(len(runs) - 2 * width + 1):
+            row = runs[start : start + width]
+            times = 1
+            while runs[start + times * width :][:width] == row:
+                times += 1
+            if times > 1:
+                once = [(f"{part}, {times} times", kind, count) for part, kind, count in row]
+                return [*runs[:start], *once, *folded(runs[start + times * width :])]
+    return runs
 
 
 def counted(kinds: list[str]) -> str:
