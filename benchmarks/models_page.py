@@ -48,7 +48,8 @@ def _row(name: str, kind: type[SRModel]) -> list[str]:
         for scale in SCALES
     ]
     code = record.released.license if record.released else "none"
-    return [f"`{name}`", str(record.year), *counts, ", ".join(map(str, record.scales)), code]
+    mark = " (see its note)" if record.note else ""
+    return [f"`{name}`{mark}", str(record.year), *counts, ", ".join(map(str, record.scales)), code]
 
 
 def _section(kind: type[SRModel]) -> str:

@@ -57,6 +57,12 @@ def test_an_architecture_and_its_blocks():
     assert lines[-1].startswith("| whole ")
 
 
+def test_a_restriction_of_an_architecture_is_told():
+    lines = run("dlnfn", "--size", "5,7")
+    assert lines[:2] == ["dlnfn: DLNFN, random weights", f"note: {cclnn.models.DLNFN.architecture.note}"]
+    assert not any(line.startswith("note:") for line in run("edsr-baseline", "--size", "5,7"))
+
+
 def test_time_and_memory_are_measured_on_request(tmp_path):
     cclnn.create_model("edsr", channels=8, n_resblocks=1).save_pretrained(tmp_path)
     lines = run(tmp_path, "--size", "30,40", "--time")

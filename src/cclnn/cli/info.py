@@ -78,6 +78,8 @@ def _identity(name: str, model: "SRModel", path: Path | None) -> list[str]:
     from cclnn.models import list_models
 
     lines = [f"{name}: {type(model).__name__}" + (", random weights" if name in list_models() else "")]
+    if note := model.architecture.note:
+        lines.append(f"note: {note}")
     lines += [f"  {key}: {value}" for key, value in model.config.items()]
     if path:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()

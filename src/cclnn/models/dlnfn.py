@@ -21,7 +21,7 @@ SCALES = (2, 3, 4)
 
 
 class DynamicWeights(nn.Module):
-    """w = softmax(W2 relu(W1 mean(f, g))): a weight for each of two branches, made from what enters them.
+    """w = softmax(W2 prelu(W1 mean(f, g))): a weight for each of two branches, made from what enters them.
 
     Quirk: reconstructed. Known are its purpose and that its weights differ between inputs and iterations; one number
     per branch and image, the means and the softmax are ours (docs/quirks.md).
@@ -42,12 +42,13 @@ class DynamicWeights(nn.Module):
     ) -> None:
         super().__init__()
         check_divides("reduction", reduction, "2 * channels", 2 * channels)
-        self.squeeze = nn.Linear(2 * channels, 2 * channels // reduction, device=device, dtype=dtype)
+        squeeze = nn.Linear(2 * channels, 2 * channels // reduction, device=device, dtype=dtype)
+        self.squeeze = activated(squeeze, slope=SLOPE, device=device, dtype=dtype)
         self.excite = nn.Linear(2 * channels // reduction, 2, device=device, dtype=dtype)
 
     def forward(self, features: Float[Tensor, "b c h w"], fed_back: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2"]:
         means = torch.cat([features, fed_back], dim=1).mean(dim=(2, 3))
-        weights: Tensor = self.excite(self.squeeze(means).relu()).softmax(dim=1)
+        weights: Tensor = self.excite(self.squeeze(means)).softmax(dim=1)
         return weights
 
 
@@ -176,7 +177,7 @@ DLNFN.architecture = Architecture(
     ),
     variants={"dlnfn": {}},
     scales=SCALES,
-    parameters={"dlnfn": {2: 2_407_705, 3: 3_153_177, 4: 4_013_337}},
+    parameters={"dlnfn": {2: 2_407_706, 3: 3_153_178, 4: 4_013_338}},
     note="reconstruction from the abstract, not comparable with the published numbers",
-    small={"channels": 8, "n_groups": 2, "n_steps": 2},
+    small={"channels": 32, "n_groups": 2, "n_steps": 2, "reduction": 4},
 )

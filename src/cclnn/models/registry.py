@@ -18,6 +18,7 @@ from cclnn.models.dlnfn import DLNFN as DLNFN
 from cclnn.models.edsr import EDSR as EDSR
 from cclnn.models.enlcn import ENLCN as ENLCN
 from cclnn.models.han import HAN as HAN
+from cclnn.models.lnfsr import LNFSR as LNFSR
 from cclnn.models.nlsn import NLSN as NLSN
 from cclnn.models.pan import PAN as PAN
 from cclnn.models.rcan import RCAN as RCAN
