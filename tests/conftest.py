@@ -1,7 +1,10 @@
 """Fixtures of every test: devices and dtypes present, a fixed seed, uninitialised memory that shows."""
 
+import importlib
 import os
 import re
+import sys
+import types
 from contextlib import contextmanager
 
 import pytest
@@ -32,6 +35,18 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """The slowest first, so that several workers end together."""
     items.sort(key=lambda item: "training" not in item.path.parts)
+
+
+@pytest.fixture
+def spandrel(monkeypatch):
+    """The package. Two of its architectures import torchvision, whose wheel does not load beside torch for CPUs."""
+    names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
+    stubs = {name: types.ModuleType(name) for name in names}
+    for name in ("InterpolationMode", "rotate", "normalize"):
+        setattr(stubs[names[-1]], name, None)
+    for name, module in stubs.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return importlib.import_module("spandrel")
 
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])

@@ -17,6 +17,7 @@ TOP = {
         "evaluation",
         "export",
         "image",
+        "integrations",
         "metrics",
         "models",
         "ops",
@@ -70,8 +71,9 @@ MODULES = {
     "hub": {"model_card", "read_state_dict", "upload_folder"},
     "pretrained": {
         *("convert_official", "detect", "list_pretrained", "load", "publish", "published_facts", "to_official"),
-        *("ForeignModel", "OnnxModel", "interpolate", "load_foreign"),
+        *("ForeignModel", "OnnxModel", "from_state_dict", "interpolate", "load_foreign", "recognize"),
     },
+    "integrations": {"spandrel"},
 }
 EXTRAS = ("PIL", "click", "tqdm", "jaxtyping", "beartype", "skimage", "scipy", "torchvision")
 MODELS = ["cclnn", "cclnn-l", "cclnn-s", "cclnn-t", "edsr", "edsr-baseline", "edsr-l", "nlsn", "nlsn-l"]
@@ -115,7 +117,7 @@ for code in sys.argv[1:]:
 
 
 def test_every_documented_module_is_an_attribute_of_the_package():
-    modules = ["attribution", "hub", "image", "ops.sparse_attention", "precision", "upscaler"]
+    modules = ["attribution", "hub", "image", "integrations.spandrel", "ops.sparse_attention", "precision", "upscaler"]
     done = run_each(f"import types, cclnn; assert isinstance(cclnn.{name}, types.ModuleType)" for name in modules)
     assert done.returncode == 0, done.stderr
 

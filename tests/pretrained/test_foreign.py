@@ -4,7 +4,6 @@ import importlib
 import json
 import pickle
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -18,17 +17,7 @@ from cclnn.cli.commands import cli
 from cclnn.pretrained import load_foreign
 from cclnn.pretrained.foreign import is_foreign
 
-
-@pytest.fixture(autouse=True)
-def without_torchvision(monkeypatch):
-    """Two of spandrel's architectures import torchvision, whose wheel does not load beside torch for CPUs."""
-    names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
-    stubs = {name: types.ModuleType(name) for name in names}
-    for name in ("InterpolationMode", "rotate", "normalize"):
-        setattr(stubs[names[-1]], name, None)
-    for name, module in stubs.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    importlib.import_module("spandrel")
+pytestmark = pytest.mark.usefixtures("spandrel")
 
 
 def compact(**options):

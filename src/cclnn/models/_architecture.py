@@ -8,6 +8,8 @@ from cclnn._typing import Tensor
 
 Tensors: TypeAlias = Mapping[str, Tensor]
 LowPrecision = Literal["bf16", "fp16"]
+# (tensors under our names, arguments given by the caller) -> the arguments that shapes and values reveal.
+Infer: TypeAlias = Callable[[Tensors, Mapping[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Released:
     license: str
     signature: str
     renames: tuple[tuple[str, str], ...]
-    infer: Callable[[Tensors, Mapping[str, Any]], dict[str, Any]]
+    infer: Infer
     unseen: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     unpack: Callable[[Tensors], dict[str, Tensor]] | None = None
@@ -68,6 +70,7 @@ class Architecture:
         trained_apart: templates, as in `Released`, of parameters that the image does not depend on: a loss outside the
             network trains them.
         released: how released checkpoints look; None where no code or weights were released.
+        infer: where no code was released, what `Released.infer` is elsewhere.
         note: a restriction to print beside the name wherever models are listed.
         small: arguments that make every variant small enough for a test of a second.
     """
@@ -87,6 +90,7 @@ class Architecture:
     input_range: float = 1.0
     trained_apart: tuple[str, ...] = ()
     released: Released | None = None
+    infer: Infer | None = None
     note: str = ""
     small: Mapping[str, Any] = field(default_factory=dict)
 

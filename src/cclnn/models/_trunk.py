@@ -115,6 +115,19 @@ def infer_trunk(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict
     return inferred
 
 
+def infer_attention(tensors: Mapping[str, Tensor], channels: int) -> dict[str, Any]:
+    """What the tensors of non-local sparse attentions show: the width of the embedding, how they compare."""
+    inferred: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        if name.endswith("conv_match.weight"):
+            inferred["match_reduction"] = channels // tensor.shape[0]
+        if name.endswith("logit_scale"):
+            inferred["similarity"] = "cosine"
+        if name.endswith("mean_query"):
+            inferred["centre"] = True
+    return inferred
+
+
 def infer_white(bias: Float[Tensor, " 3"]) -> float:
     """rgb_range, 1 or 255, off the mean shift: bias = -rgb_range * mean, which half precision and training move."""
     found = -bias[0].item() / DIV2K_MEAN[0]

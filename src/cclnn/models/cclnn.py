@@ -23,7 +23,7 @@ from cclnn.models._arguments import (
     White,
     Width,
 )
-from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_trunk, with_attentions
+from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_attention, infer_trunk, with_attentions
 from cclnn.ops.sparse_attention import Backend
 
 
@@ -116,13 +116,14 @@ class CCLNN(ResidualSR):
 
 
 def infer_cclnn(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that tensors show: the trunk's, and the widths of the match embedding and of the bottleneck."""
+    """The arguments that tensors show: the trunk's, the attentions', the width of the bottleneck, an absent branch."""
     inferred = infer_trunk(tensors, given)
-    for name, tensor in tensors.items():
-        if name.endswith("conv_match.weight"):
-            inferred["match_reduction"] = inferred["channels"] // tensor.shape[0]
-        if name.endswith("squeeze.weight"):
-            inferred["reduction"] = inferred["channels"] // tensor.shape[0]
+    inferred.update(infer_attention(tensors, inferred["channels"]))
+    squeezed = [tensor for name, tensor in tensors.items() if name.endswith("channel_attention.squeeze.weight")]
+    if squeezed:
+        inferred["reduction"] = inferred["channels"] // squeezed[0].shape[0]
+    if not squeezed or "match_reduction" not in inferred:
+        inferred["branch"] = "local" if squeezed else "nonlocal"
     return inferred
 
 

@@ -1,6 +1,9 @@
 """CCLNN-S: a small and fast CCLNN of our own, designed by measurement (docs/results.md, "The design of cclnn-s")."""
 
-from typing import Annotated
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -13,6 +16,7 @@ from cclnn.layers.non_local_sparse_attention import Similarity
 from cclnn.models._architecture import Architecture
 from cclnn.models._arguments import ChunkSize, Depth, Hashes, Scale, Seed, Width
 from cclnn.models._base import SRModel
+from cclnn.models._trunk import infer_attention
 from cclnn.ops.sparse_attention import Backend
 
 GREY = 0.45  # about the mean of photographs: what the padding of the first convolution stands for
@@ -136,6 +140,24 @@ class SmallCCLNN(SRModel):
         return F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
 
 
+def infer_small(tensors: Mapping[str, Tensor], _given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that tensors show."""
+    for needed in ("head.weight", "tail.weight", "body.0.0.weight"):
+        if needed not in tensors:
+            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it a SmallCCLNN?")
+    channels = tensors["head.weight"].shape[0]
+    squeezed = [tensor for name, tensor in tensors.items() if name.endswith("channel_attention.squeeze.weight")]
+    return {
+        "scale": math.isqrt(tensors["tail.weight"].shape[0] // 3),
+        "channels": channels,
+        "n_units": sum(bool(re.fullmatch(r"body\.\d+\.0\.weight", name)) for name in tensors),
+        "n_convs": sum(bool(re.fullmatch(r"body\.0\.\d+\.weight", name)) for name in tensors),
+        "n_blocks": len(squeezed),
+        **({"reduction": channels // squeezed[0].shape[0]} if squeezed else {}),
+        **infer_attention(tensors, channels),
+    }
+
+
 SmallCCLNN.architecture = Architecture(
     title="CCLNN-S",
     paper="Liu, Chu, Wei 2024, A Channel Contrastive Attention-based Local-Nonlocal Mutual block on Super-Resolution",
@@ -149,5 +171,6 @@ SmallCCLNN.architecture = Architecture(
     variants={"cclnn-s": {}},
     parameters={"cclnn-s": {2: 432_460, 3: 438_955, 4: 448_048}},
     receptive_radius="global",
+    infer=infer_small,
     small={"channels": 32, "n_units": 2},
 )

@@ -1,6 +1,7 @@
 """LNFSR: three known blocks in a feedback loop, for local and non-local features (Liu et al. 2022): reconstructed."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from cclnn.layers.self_exemplars import SelfExemplarsMining
 from cclnn.models._architecture import Architecture
 from cclnn.models._arguments import Depth, Scale, White, Width
 from cclnn.models._feedback import FeedbackSR
+from cclnn.models._trunk import infer_white
 
 SCALES = (2, 3, 4)
 
@@ -159,6 +161,21 @@ class LNFSR(FeedbackSR):
             yield fused
 
 
+def infer_lnfsr(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that tensors show; the number of iterations is none of them."""
+    for needed in ("tail.weight", "ufd.up.0.0.weight", "sub_mean.bias"):
+        if needed not in tensors:
+            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it an LNFSR?")
+    kernel = tensors["ufd.up.0.0.weight"].shape[-1]
+    return {
+        "scale": next((scale for scale in SCALES if GEOMETRIES[scale].kernel == kernel), None),
+        "channels": tensors["tail.weight"].shape[1],
+        "n_layers": sum(bool(re.fullmatch(r"deep\.convs\.\d+\.weight", name)) for name in tensors),
+        "n_groups": sum(bool(re.fullmatch(r"feedback\.enlarge\.\d+\.0\.weight", name)) for name in tensors),
+        **({} if "rgb_range" in given else {"rgb_range": infer_white(tensors["sub_mean.bias"])}),
+    }
+
+
 LNFSR.architecture = Architecture(
     title="LNFSR",
     paper="Liu et al. 2022, A Local and Non-Local Features Based Feedback Network on Super-Resolution",
@@ -173,6 +190,7 @@ LNFSR.architecture = Architecture(
     variants={"lnfsr": {}},
     scales=SCALES,
     parameters={"lnfsr": {2: 3_870_024, 3: 5_406_024, 4: 6_467_474}},
+    infer=infer_lnfsr,
     note="reconstruction from the abstract, not comparable with the published numbers",
     small={"channels": 32, "n_layers": 3, "n_groups": 2, "n_steps": 2},
 )

@@ -22,7 +22,7 @@ from cclnn.models._arguments import (
     White,
     Width,
 )
-from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_trunk, with_attentions
+from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_attention, infer_trunk, with_attentions
 from cclnn.ops.sparse_attention import Backend
 
 
@@ -95,12 +95,9 @@ class NLSN(ResidualSR):
 
 
 def infer_nlsn(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that tensors show: the trunk's, and the width of the match embedding."""
+    """The arguments that tensors show: the trunk's, and the attentions'."""
     inferred = infer_trunk(tensors, given)
-    for name, tensor in tensors.items():
-        if name.endswith("conv_match.weight"):
-            inferred["match_reduction"] = inferred["channels"] // tensor.shape[0]
-    return inferred
+    return {**inferred, **infer_attention(tensors, inferred["channels"])}
 
 
 NLSN.architecture = Architecture(

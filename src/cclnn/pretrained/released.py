@@ -9,7 +9,7 @@ from cclnn._typing import Tensor
 from cclnn.hub.container import check_finite
 from cclnn.hub.names import unpack, unwrap
 from cclnn.hub.renames import inverted, pattern, rename
-from cclnn.models._architecture import Released
+from cclnn.models._architecture import Infer, Released, Tensors
 from cclnn.models._base import SRModel
 from cclnn.models._files import check_fit, fill, weightless
 from cclnn.models.registry import ARCHITECTURES, find_variant
@@ -42,14 +42,40 @@ def convert_official(architecture: str, state_dict: Mapping[str, Any], **argumen
     named = detect(official) if architecture == "auto" else architecture
     kind = find_variant(named).kind
     rules = _released(kind)
-    kept = _kept(official, rules)
-    _check_tensors(kept)
+    kept = kept_of(official, rules)
+    check_tensors(kept)
     tensors = _renamed(rules.unpack(kept) if rules.unpack else kept, rules, kind)
-    inferred = {**rules.infer(tensors, arguments), **arguments}
+    return with_tensors(kind, tensors, arguments, rules.infer, named, f"the official {named} state dict")
+
+
+def twin_of(
+    kind: type[SRModel], tensors: Tensors, arguments: Mapping[str, Any], infer: Infer, named: str, source: str
+) -> SRModel:
+    """The model that `with_tensors` makes, on the meta device: its shapes without its numbers."""
+    inferred = {**infer(tensors, arguments), **arguments}
     variant = find_variant(_variant_like(kind, inferred) or named)
-    source = f"the official {named} state dict"
     model = weightless(kind, {**variant.given, **inferred})
     check_fit(model, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, source)
+    return model
+
+
+def with_tensors(
+    kind: type[SRModel], tensors: Tensors, arguments: Mapping[str, Any], infer: Infer, named: str, source: str
+) -> SRModel:
+    """The model of class `kind` that has these tensors, in eval mode.
+
+    Args:
+        kind: its class.
+        tensors: our key -> tensor.
+        arguments: given by the caller; they override what is inferred.
+        infer: as in `Released`.
+        named: the variant that other arguments come from where none has the inferred size.
+        source: of the tensors, in words.
+
+    Raises:
+        ValueError: names or shapes do not fit, or a number is not finite; `source` is named.
+    """
+    model = twin_of(kind, tensors, arguments, infer, named, source)
     check_finite(tensors, "`state_dict`")
     fill(model, {name: tensor.cpu() for name, tensor in tensors.items()})
     return model.eval()
@@ -104,12 +130,12 @@ def _released(kind: type[SRModel]) -> Released:
     return rules
 
 
-def _kept(official: Mapping[str, Any], rules: Released) -> dict[str, Any]:
+def kept_of(official: Mapping[str, Any], rules: Released) -> dict[str, Any]:
     return {key: x for key, x in official.items() if not any(pattern(drop).fullmatch(key) for drop in rules.dropped)}
 
 
 def _takes_all(official: Mapping[str, Any], rules: Released) -> bool:
-    kept = _kept(official, rules)
+    kept = kept_of(official, rules)
     return all(rename(key, rules.renames) for key in (rules.unpack(kept) if rules.unpack else kept))
 
 
@@ -136,7 +162,7 @@ def _variant_like(kind: type[SRModel], inferred: Mapping[str, Any]) -> str | Non
     return None
 
 
-def _check_tensors(state: Mapping[str, Any]) -> None:
+def check_tensors(state: Mapping[str, Any]) -> None:
     for key, value in state.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"`state_dict` must hold tensors, but {key!r} is of type {type(value).__name__}.")
