@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import cclnn
-from cclnn.evaluation.complexity import count_parameters
+from cclnn.evaluation.complexity import cost, count_parameters
+from cclnn.evaluation.paper import table5
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -42,19 +43,69 @@ def test_the_speed_is_the_measured_one():
     results = json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text())
     rows = {row["case"]: row for row in results["rows"]}
 
-    def line(label, case, base):
-        fast, slow = rows[case]["chunked"], rows[base]["reference"]
+    def line(label, case):
+        fast, slow = rows[case]["chunked"], rows[case]["reference"]
         return f"| {label} | {slow['seconds'] / fast['seconds']:.1f}x | {slow['bytes'] / fast['bytes']:.1f}x |"
 
-    wide, large = "nlsa 256ch 1x160x160 inference", "nlsa 64ch 1x512x512 inference fp32"
-    training = "nlsa 128ch 16x48x48 training fp32"
-    for expected in (
-        line("256 channels, 160x160, inference, fp32", f"{wide} fp32", f"{wide} fp32"),
-        line("the same in bf16, against fp32", f"{wide} bf16", f"{wide} fp32"),
-        line("64 channels, 512x512, inference, fp32", large, large),
-        line("128 channels, batch of 16, 48x48, forward and backward, fp32", training, training),
-    ):
-        assert expected in README
+    layer, backward = "one attention, ", "batch of 16, 48x48, forward and backward, fp32"
+    for label, case in {
+        f"{layer}256 channels, 160x160, inference, fp32": "nlsa 256ch 1x160x160 inference fp32",
+        "the same in bf16": "nlsa 256ch 1x160x160 inference bf16",
+        f"{layer}64 channels, 512x512, inference, fp32": "nlsa 64ch 1x512x512 inference fp32",
+        f"{layer}128 channels, {backward}": "nlsa 128ch 16x48x48 training fp32",
+        "the network `cclnn-l`, 480x320, inference, fp32": "cclnn-l 1x320x480 inference fp32",
+        "the network `cclnn-t`, 320x240, inference, fp32": "cclnn-t 1x240x320 inference fp32",
+        "the network `cclnn-l`, batch of 4, 48x48, training step, fp32": "cclnn-l 4x48x48 training fp32",
+    }.items():
+        assert line(label, case) in README
+
+
+# network of the comparison -> its name here and the arguments that make it; the others are not in the library
+COMPARED = {
+    "VDSR": ("vdsr", {}),
+    "EDSR of 8 blocks, 64 channels": ("edsr-baseline", {"n_resblocks": 8}),
+    "PAN": ("pan", {}),
+    "A2N": ("a2n", {}),
+}
+
+
+def compared():
+    """First cell -> the other cells of the comparison with published networks."""
+    part = README.split("## Where the weights stand")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line[:1] == "|"]
+    return {name: cells for name, *cells in rows[2:]}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_parameters_and_macs_of_published_networks_are_counted(name):
+    """A convolution's MACs are in proportion to the pixels: a hundredth of the image is enough."""
+    model = cclnn.create_model(COMPARED[name][0], scale=2, **COMPARED[name][1])
+    parameters, macs, *_ = compared()[name]
+    assert parameters == f"{count_parameters(model):,}"
+    assert 100 * cost(model, (36, 64), repeats=0, memory=False).macs / 1e9 == pytest.approx(float(macs), abs=0.1)
+
+
+def test_results_of_published_networks_are_those_of_the_record():
+    rows, table = compared(), {row.algorithm: row for row in table5(2)}
+    for name in ("A2N", "CCLNN"):
+        row = rows[name]
+        assert row[2:4] == [f"{table[name].score(dataset)[0]:.2f}" for dataset in ("Set5", "B100")]
+    measured = json.loads((ROOT / "benchmarks" / "results" / "evaluation-x2.json").read_text())
+    for name in ("bicubic", "cclnn-t-x2"):
+        (row,) = [cells for first, cells in rows.items() if name in first]
+        (model,) = [model for model in measured["models"] if model["name"] == name]
+        if model["macs"]:
+            assert row[:2] == [f"{model['parameters']:,}", f"{model['macs'] / 1e9:.1f}"]
+        for cell, dataset in zip(row[2:4], ("Set5", "B100"), strict=True):
+            (result,) = [r for r in measured["results"] if (r["model"], r["dataset"]) == (name, dataset)]
+            scores = [score["psnr"] for score in result["scores"]]
+            assert cell == f"{sum(scores) / len(scores):.2f}"
+
+
+def test_every_result_names_its_source():
+    for name, (*_, set5, b100, source) in compared().items():
+        assert source, name
+        assert (source == "none found") == (not set5 and not b100), name
 
 
 @pytest.mark.parametrize("name", MANIFEST)
