@@ -95,6 +95,12 @@ def test_twice_is_what_the_weights_for_x2_give():
     assert np.array_equal(cclnn.upscale(array, "cclnn-t-x2"), expected)
 
 
+def test_every_pass_reports_its_progress():
+    calls = []
+    cclnn.upscale(pixels(12, 10, 3), scale=8, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(0, 1), (1, 1)] * 2
+
+
 def test_between_two_scales_the_next_larger_is_reduced_by_imresize():
     x = torch.rand(1, 3, 13, 17)
     whole = cclnn.Upscaler(Nearest(3))(x)

@@ -41,6 +41,7 @@ def upscale(
     ensemble: bool = False,
     alpha: Alpha = "bicubic",
     edges: Edges = "mirror",
+    progress: Progress | None = None,
 ) -> ImageT:
     """Upscale one image, to any size up to 8 times its own; for several with one model, call one `Upscaler`.
 
@@ -64,6 +65,8 @@ def upscale(
         ensemble: average over eight flips and transpositions.
         alpha: opacity by "bicubic" or by the "model".
         edges: "mirror" the image at its edges, or leave them to the "network"'s own padding.
+        progress: called with (tiles done, tiles in all) before the first tile and after each; every pass of a network
+            starts anew.
     """
     settings: dict[str, Any] = {
         "tile": tile,
@@ -75,7 +78,7 @@ def upscale(
         "edges": edges,
     }
     target = Target(scale, width, height, megapixels)
-    return Sizer(model, target, photo=photo, strength=strength, settings=settings)(image)
+    return Sizer(model, target, photo=photo, strength=strength, settings=settings)(image, progress=progress)
 
 
 class Sizer:
