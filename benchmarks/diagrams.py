@@ -37,7 +37,7 @@ def block() -> str:
 
 def network() -> str:
     """CCLNN: EDSR with CCLN blocks (Sec. 3.3), the loss of Eq. 6."""
-    body = cclnn.create_model("cclnn", channels=16).body
+    body = cclnn.create_model("cclnn", channels=16).get_submodule("body").children()
     runs = [(kind, len(list(run))) for kind, run in groupby(type(module).__name__ for module in body)]
     # One stretch of residual blocks follows each CCLN block but the last; the convolution ends the body.
     (_, one), (_, stretch) = runs[:2]
