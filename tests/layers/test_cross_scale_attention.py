@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import annotations_are_checked
 from golden.reader import assert_golden_layer, cases, load_official, read
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -107,6 +108,19 @@ def test_memory_does_not_hold_all_scores():
     if peak is None:
         pytest.skip("this system does not report the peak of a process")
     assert peak < 120 * 2**20
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_exported_program_is_for_sizes_of_any_remainder(scale, request):
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.export cannot trace the checks of annotations")
+    layer = CrossScaleAttention(4, scale=scale).eval()
+    sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    with torch.no_grad():
+        program = torch.export.export(layer, (torch.rand(2, 4, 13, 17),), dynamic_shapes={"x": sizes}).module()
+        for shape in ((1, 4, 12, 18), (3, 4, 5, 6), (1, 4, 7, 11)):
+            x = torch.rand(shape)
+            assert_close(program(x), layer(x))
 
 
 def test_messages(rejects):

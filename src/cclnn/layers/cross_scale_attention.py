@@ -1,6 +1,7 @@
 """Cross-scale attention: every pixel is enlarged by the larger patches that look like it (CSNLN, Mei et al. 2020)."""
 
 import torch
+from einops import rearrange
 from torch import nn
 from torch.nn import functional as F
 
@@ -66,7 +67,7 @@ class CrossScaleAttention(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
         check_shape("x", x, "b c h w", c=self.channels)
         s, (height, width) = self.scale, x.shape[2:]
-        x = repeat_last(repeat_last(x, dim=2, multiple=s), dim=3, multiple=s)
+        x = repeat_last(x, s)
         key = self.key(reduce_bilinear(x, s))
         squares = key.float() if key.dtype.itemsize < 4 else key
         squared_norm = F.avg_pool2d(squares.square().sum(dim=1, keepdim=True), 3, 1, 1, divisor_override=1)
@@ -76,7 +77,7 @@ class CrossScaleAttention(nn.Module):
             F.pixel_unshuffle(self.value(x), s),  # position j holds the block of s x s pixels that it stands for
             self.softmax_scale * squared_norm[:, 0].clamp_min(LEAST_NORM**2).rsqrt(),
         )
-        return F.pixel_shuffle(pasted, s)[:, :, : s * height, : s * width] / DIVISOR
+        return crop(F.pixel_shuffle(pasted, s), s * height, s * width) / DIVISOR
 
     def extra_repr(self) -> str:
         return f"{self.channels}, scale={self.scale}, reduction={self.reduction}, softmax_scale={self.softmax_scale}"
@@ -90,11 +91,25 @@ def pointwise(
     return nn.Sequential(convolution, nn.PReLU(device=device, dtype=dtype))
 
 
-def repeat_last(x: Float[Tensor, "b c h w"], *, dim: int, multiple: int) -> Float[Tensor, "b c hp wp"]:
-    """x made longer along `dim` by its last slice, to a multiple of `multiple`."""
-    short = -x.shape[dim] % multiple
-    last = x.narrow(dim, x.shape[dim] - 1, 1)
-    return torch.cat([x, *[last] * short], dim=dim) if short else x
+# A compiled or exported program is for all sizes: it must not ask for remainders, nor have strides that tell them.
+
+
+def repeat_last(x: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c hp wp"]:
+    """x made larger on the right and below by its last pixels, to multiples of `multiple`."""
+    for dim in (2, 3):
+        length = x.shape[dim]
+        padded = -(-length // multiple) * multiple
+        if torch.compiler.is_compiling() or padded != length:
+            x = x.index_select(dim, torch.arange(padded, device=x.device).clamp(max=length - 1))
+    return x
+
+
+def crop(x: Float[Tensor, "b c hp wp"], height: int, width: int) -> Float[Tensor, "b c h w"]:
+    """The first rows and columns."""
+    if not torch.compiler.is_compiling():
+        return x[:, :, :height, :width]
+    rows, columns = (torch.arange(size, device=x.device) for size in (height, width))
+    return x.index_select(2, rows).index_select(3, columns)
 
 
 def reduce_bilinear(x: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c hs ws"]:
@@ -103,7 +118,8 @@ def reduce_bilinear(x: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b
     That is the centre pixel of each block for an odd scale, and the mean of the 2x2 in the centre for an even one.
     """
     first, second = (scale - 1) // 2, scale // 2
+    blocks = rearrange(x, "b c (h i) (w j) -> b c h i w j", i=scale, j=scale)
     if first == second:
-        return x[..., first::scale, first::scale]
-    rows = (x[..., first::scale, :] + x[..., second::scale, :]) / 2
-    return (rows[..., first::scale] + rows[..., second::scale]) / 2
+        return blocks[:, :, :, first, :, first]
+    rows = (blocks[:, :, :, first] + blocks[:, :, :, second]) / 2
+    return (rows[..., first] + rows[..., second]) / 2
