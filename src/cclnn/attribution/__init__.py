@@ -1,4 +1,4 @@
-"""Where a network looks: local attribution maps, the pixels that attend to each other, the channels that count."""
+"""Explain a network's results: local attribution maps, which pixels attend to which, and the weights of channels."""
 
 from cclnn.attribution.blocks import Attended, ChannelWeights, attended_pixels, channel_weights
 from cclnn.attribution.health import AttentionHealth, LayerHealth, attention_health, replaced_attention

@@ -1,4 +1,4 @@
-"""What the blocks of a network do with one image: which pixels attend to which, which channels count."""
+"""What the blocks of a network do with one image: which pixels attend to which, and the weights of channels."""
 
 import math
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class ChannelWeights:
 
 @dataclass(frozen=True)
 class Attended:
-    """What one pixel of a sparse attention receives from every pixel.
+    """The weights with which one pixel of a sparse attention attends to every pixel.
 
     weights: (h, w), sum 1, over all rounds; the pixels of one token (`stride`) share its weight
     buckets: (r, h, w), the bucket of every pixel in every round: its hash code, or its strip in a local round
@@ -59,7 +59,7 @@ def channel_weights(model: nn.Module, image: Float[Tensor, "1 c h w"]) -> list[C
 
 
 def attended_pixels(model: nn.Module, image: Float[Tensor, "1 c h w"], pixel: tuple[int, int]) -> list[Attended]:
-    """What the pixel (row, column) of the input receives in every non-local sparse attention, in network order.
+    """The attention of pixel (row, column) of the input in every non-local sparse attention, in network order.
 
     Raises:
         ValueError: the network has no such attention; a pixel outside the image.

@@ -1,4 +1,4 @@
-"""Does a network's sparse attention attend: how its pixels spread, what they meet, and what the result owes to it."""
+"""Measures of sparse attention: how pixels spread over buckets, what they attend to, and its effect on the result."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +29,11 @@ class LayerHealth:
     tokens:        n, the pixels it attends between
     buckets:       effective buckets, exp of the entropy of the share of tokens in each bucket, mean over rounds
     n_buckets:     buckets that a round may use
-    met:           tokens that a token meets, mean
-    participation: effective number of them that it receives from, 1 / sum of w^2 over their weights w, mean
-    dense:         the same for a softmax over all tokens, met or not: near `tokens` where all scores are alike
+    met:           tokens that a token attends to, mean
+    participation: effective number of them, 1 / sum of w^2 over their weights w, mean
+    dense:         the same for a softmax over all tokens: near `tokens` where all scores are alike
     cosine:        mean cosine of two queries: 1 where all have one direction
-    recall:        share of the 16 tokens with the highest scores, the token itself left out, that a token meets
+    recall:        share of the 16 tokens with the highest scores, itself left out, that a token attends to
     """
 
     block: str
@@ -49,11 +49,11 @@ class LayerHealth:
 
 @dataclass(frozen=True)
 class AttentionHealth:
-    """The attentions of a network in its order, and what its result owes to them.
+    """The attentions of a network in its order, and how the result depends on them.
 
     change: intervention -> root mean square change of the output, white being 1
-    psnr:   "none" and each intervention -> PSNR in dB against the true image, on Y with `scale` pixels shaved; None
-            where no true image was given
+    psnr:   "none" and each intervention -> PSNR in dB against the reference image, on Y with `scale` pixels shaved;
+            None without a reference image
     """
 
     layers: tuple[LayerHealth, ...]
@@ -82,7 +82,7 @@ def attention_health(
     Args:
         model: any module from (1, c, h, w) to (1, c', H, W) with such layers.
         image: its input in [0, 1].
-        hr: the true output, for PSNR.
+        hr: the reference image, for PSNR.
         samples: tokens whose weights and best matches are examined, drawn with a fixed seed; fewer for large images.
 
     Raises:
@@ -116,7 +116,9 @@ def attention_health(
 
 @contextmanager
 def replaced_attention(model: nn.Module, how: Intervention) -> Iterator[None]:
-    """Every `NonLocalSparseAttention` of the model gives what `how` says inside the block, and is itself after it.
+    """Inside the `with` block, each `NonLocalSparseAttention` of the model returns the replacement that `how` names.
+
+    After the block the model computes as before.
 
     Args:
         model: any module.

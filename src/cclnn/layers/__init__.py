@@ -1,4 +1,4 @@
-"""Building blocks: nn.Modules for any network, one idea a file."""
+"""Building blocks for any network, each an nn.Module."""
 
 from cclnn.layers.cbam import CBAM, ChannelGate, SpatialAttention
 from cclnn.layers.ccln_block import CCLNBlock

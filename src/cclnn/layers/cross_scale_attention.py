@@ -1,4 +1,4 @@
-"""Cross-scale attention: every pixel is enlarged by the larger patches that look like it (CSNLN, Mei et al. 2020)."""
+"""Cross-scale attention: features enlarged by larger patches of the same image (CSNLN, Mei et al. 2020)."""
 
 import torch
 from einops import rearrange

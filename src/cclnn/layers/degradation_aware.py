@@ -171,8 +171,8 @@ class DegradationEncoder(nn.Module):
 
     Each convolution is followed by batch normalisation and f(x) = max(x, 0.1 x); two have `channels`, two `hidden`, two
     `features` outputs, and the third and the fifth have stride 2. features = mean over pixels, embedding = W2 f(W1
-    features). The features tell a network of the degradation; the embedding is what the contrastive loss compares.
-    (Wang et al. 2021, degradation encoder)
+    features). A network takes the features as its description of the degradation; the contrastive loss compares
+    embeddings. (Wang et al. 2021, degradation encoder)
 
     Args:
         channels, hidden, features: widths of the three pairs of convolutions.

@@ -53,8 +53,8 @@ class DirectionalVarianceBlock(nn.Module):
     """(x + u, DiVA(u)),  u = conv3x3(conv1x1(relu(conv1x1(x)))): wide before, narrow after the activation.
     (Behjati et al. 2023, Fig. 3; the body is that of WDSR-B, Yu et al. 2018)
 
-    The attention is no part of the features: the network gathers it apart (`DirectionalVarianceGroup`). The three
-    convolutions are normalised by weight.
+    The attention is returned beside the features and is not part of them; `DirectionalVarianceGroup` combines the
+    attentions of its blocks. The three convolutions have weight normalisation.
 
     Args:
         channels: c, the number of feature channels.
@@ -105,8 +105,9 @@ class DirectionalVarianceGroup(nn.Module):
     """(x + F + A, A),  F = relu(features([x, f_1, ..., f_n])),  A = relu(attentions([a_1, ..., a_n])), where
     (f_i, a_i) = block_i(f_{i-1}), f_0 = x.   (Behjati et al. 2023, Fig. 3: residual attention feature group)
 
-    The blocks are chained by their features; features and attentions are each gathered by a 1x1 convolution, normalised
-    by weight. A nested group does the same with groups in place of blocks: the body of DiVANet.
+    Each block takes the features of the one before it. A 1x1 convolution with weight normalisation combines the
+    features of all blocks, another one their attentions. A nested group does the same with groups in place of blocks:
+    the body of DiVANet.
 
     Args:
         channels: c, the number of feature channels.

@@ -19,7 +19,7 @@ class FeedbackBlock(nn.Module):
     high_g are 1x1 convolutions (`compress_in`, `compress_out`, `mix_low`, `mix_high`). Each has a PReLU of one slope.
     Any h, w >= 1.
 
-    The block holds no state: what it returns is `hidden` of the next call. Without `hidden`, x stands for it.
+    The block holds no state: its result is the `hidden` of the next call. Without `hidden`, x is used in its place.
 
     Args:
         channels: c, the number of feature channels.

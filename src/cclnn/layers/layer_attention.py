@@ -1,4 +1,4 @@
-"""Layer attention: the outputs of a network's stages weigh each other (HAN, Niu et al. 2020)."""
+"""Layer attention: attention between the outputs of a network's stages (HAN, Niu et al. 2020)."""
 
 import torch
 from torch import nn

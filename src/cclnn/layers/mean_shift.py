@@ -17,7 +17,7 @@ class MeanShift(nn.Module):
     """y = weight . x + bias per pixel, with weight = I and bias = sign * rgb_range * mean(DIV2K).
 
     Held as a 1x1 convolution in persistent buffers, as in released checkpoints (some of them trained it).
-    Quirk: always computed in float32 or wider, with autocast off: an image has more than bfloat16's 8 bits.
+    Quirk: always computed in float32 or wider, with autocast off: bfloat16 has 8 bits of precision, an image more.
 
     Args:
         rgb_range: value of white, 1 or 255.

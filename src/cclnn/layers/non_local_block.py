@@ -1,4 +1,4 @@
-"""Dense non-local block: every pixel meets every other (Wang et al. 2018; Zhang et al. 2019)."""
+"""Dense non-local block: every pixel attends to every other (Wang et al. 2018; Zhang et al. 2019)."""
 
 import torch
 from einops import rearrange

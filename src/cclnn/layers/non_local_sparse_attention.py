@@ -1,4 +1,4 @@
-"""Non-local sparse attention (NLSA, Mei et al. 2021), and options that make its queries tell pixels apart."""
+"""Non-local sparse attention (NLSA, Mei et al. 2021), and options that make its queries differ more between pixels."""
 
 import math
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Match:
 
     query: (b, n, e), the queries that enter `lsh_attention`, and once normalised its keys
     codes: (b, r, n), the bucket of each token in each round
-    plan:  which tokens meet
+    plan:  which tokens attend to which
     size:  rows and columns of the n tokens: those of the input, divided by `stride` and rounded up
     """
 
@@ -42,7 +42,7 @@ class Match:
 
 
 class NonLocalSparseAttention(nn.Module):
-    """NLSA(x) = x + res_scale * A(x): every pixel attends to its neighbours in the order of hash buckets.
+    """NLSA(x) = x + res_scale * A(x): each pixel attends to those near it in the order of hash buckets.
 
     q = conv_match(x) (3x3), v = conv_assembly(x) (1x1), A = lsh_attention(q, v) over `n_hashes` rounds of spherical LSH
     into max(2, min(even(h w // chunk_size), 128)) buckets, sorted and cut into chunks.   (Mei et al. 2021, Sec. 3)
@@ -54,17 +54,17 @@ class NonLocalSparseAttention(nn.Module):
 
     - `similarity="cosine"`: s_ij = tau k_i . k_j with k_i = (q_i - mu) / |q_i - mu| instead of q_i . q_j / |q_j|. tau =
       exp(min(logit_scale, log 100)) is learned and starts at 10, start and limit being those of Swin V2 (Liu et al.
-      2022, Sec. 3.2 and released code): the softmax is as sharp as the task wants, whatever the norm of q.
+      2022, Sec. 3.2 and released code): training decides how sharp the softmax is, whatever the norm of q.
     - `centre=True`: mu is the mean query, else 0. Queries that share a direction fall into few buckets; without their
       mean they spread. mu is subtracted before hashing, and with "cosine" before normalising as well. In training it
       is the mean over the pixels of each image, in evaluation a running mean of those (buffer `mean_query`, momentum
       0.1), so that a tile and the whole image use the same.
     - `local_round=True`: the last of the `n_hashes` rounds sorts tokens by position instead of by hash: in vertical
-      strips of about sqrt(3 chunk_size) columns, row by row, so that a token meets all others of its strip up to about
-      chunk_size / width of the strip rows away, whatever their content.
+      strips of about sqrt(3 chunk_size) columns, row by row, so that a token attends to all others of its strip up to
+      about chunk_size / width of the strip rows away, whatever their content.
     - `stride=2`: tokens are blocks of 2 x 2 pixels (pixel-unshuffled into 4 c channels, from which conv_match and
-      conv_assembly make e and c), and conv_expand (1x1) gives each of their pixels its own share of what they
-      attended to: a quarter of the tokens at the same width. Odd sizes repeat the last row or column.
+      conv_assembly make e and c), and conv_expand (1x1) maps a token's result back to its 2 x 2 pixels: a quarter of
+      the tokens at the same width. Odd sizes repeat the last row or column.
 
     Quirks: the sort is stable; fewer pixels than `chunk_size` are one chunk, that is plain attention; evaluation uses
     fixed rotations; hashing is always float32 (docs/quirks.md).
@@ -72,8 +72,8 @@ class NonLocalSparseAttention(nn.Module):
     Args:
         channels: c, the number of feature channels.
         reduction: the match embedding has channels // reduction channels; must divide channels.
-        n_hashes: r, rounds of hashing; time and quality grow with it.
-        chunk_size: m, pixels per chunk; a pixel meets 3 chunks in each round.
+        n_hashes: r, rounds of hashing; time grows with it.
+        chunk_size: m, pixels per chunk; a pixel attends to 3 chunks in each round.
         res_scale: factor of the attention; 0.1 in wide networks, 1 in narrow ones.
         similarity: "dot" (the paper's) or "cosine".
         centre: subtract the mean query.

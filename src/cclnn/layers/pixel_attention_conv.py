@@ -114,7 +114,7 @@ class AttentionInAttentionBlock(nn.Module):
     (Chen et al. 2021, Eq. 5-8)
 
     att is a `PixelAttentionConv` with a deep gate, non a 3x3 convolution, first and last 1x1 convolutions; f is a leaky
-    ReLU 0.2. The weights a and b say, image by image, how much attention the block uses. No layer but the gate's 1x1
+    ReLU 0.2. The weights a and b set for each image how much the attention branch counts. No layer but the gate's 1x1
     convolution has a bias.
 
     Args:

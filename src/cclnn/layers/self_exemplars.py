@@ -1,4 +1,4 @@
-"""Self-exemplars mining: features enlarged by an image's own patches, and checked against them (CSNLN, Mei 2020)."""
+"""Self-exemplars mining: features enlarged by patches of the same image, then corrected (CSNLN, Mei et al. 2020)."""
 
 import torch
 from torch import nn
@@ -69,10 +69,10 @@ class MultiSourceFusion(nn.Module):
 class SelfExemplarsMining(nn.Module):
     """h = u + enlarge(x - reduce(u)),  u = fuse(x),  next = post(back(h)): gives (next, h).   (Mei et al. 2020)
 
-    One step of the recurrent network: h has `scale` times the size of x and goes to the image; `next`, of the size of
-    x, is the x of the next step. `fuse` is a `MultiSourceFusion`; `reduce` and `back` are strided, `enlarge` transposed
-    convolutions, `post` is a 3x3 convolution, each with a PReLU of one slope. What is lost on the way down from u is
-    added on the way up.
+    One step of the recurrent network: h has `scale` times the size of x and is used for the image; `next`, of the size
+    of x, is the x of the next step. `fuse` is a `MultiSourceFusion`; `reduce` and `back` are strided, `enlarge`
+    transposed convolutions, `post` is a 3x3 convolution, each with a PReLU of one slope. The difference between x and
+    the reduced u is enlarged and added to u.
 
     At scale 4 there are two such stages, the second on the h of the first, at twice its size; both compare with x.
 

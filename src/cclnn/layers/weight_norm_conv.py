@@ -1,4 +1,4 @@
-"""Convolution with weight normalisation (Salimans and Kingma 2016), as DiVANet and other networks without norms use."""
+"""Convolution with weight normalisation (Salimans and Kingma 2016), as in networks without normalisation layers."""
 
 import torch
 from torch import nn
@@ -11,8 +11,8 @@ from cclnn._typing import Float, Tensor
 class WeightNormConv2d(nn.Module):
     """y = conv(x) with weight g v / |v|, |v| per output channel, and bias.   (Salimans and Kingma 2016, Eq. 2)
 
-    Length and direction of each filter are trained apart. At initialisation g = |v|, so that the layer is torch's own
-    convolution. The image keeps its size (odd kernels). In half precision the norm is computed in float32.
+    Length and direction of each filter are separate parameters. At initialisation g = |v|, so that the layer is torch's
+    own convolution. The image keeps its size (odd kernels). In half precision the norm is computed in float32.
 
     Args:
         channels: c, channels that come in.

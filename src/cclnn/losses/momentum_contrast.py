@@ -1,4 +1,4 @@
-"""Momentum contrast (MoCo, He et al. 2020), with which DASR learns to tell degradations apart (Wang et al. 2021)."""
+"""Momentum contrast (MoCo, He et al. 2020), by which DASR learns to distinguish degradations (Wang et al. 2021)."""
 
 import copy
 
@@ -113,7 +113,7 @@ class MomentumContrast(nn.Module):
             queries, keys: two patches of each image, with the same degradation; their number divides `queue_size`.
 
         Returns:
-            `(features, loss)`: what the encoder says of the queries, for the network, and the contrastive loss.
+            `(features, loss)`: the encoder's features of the queries, for the network, and the contrastive loss.
         """
         size = self.queue.shape[1]
         if size % len(keys):

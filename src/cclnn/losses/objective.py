@@ -1,4 +1,4 @@
-"""What CCLNN is trained on: reconstruction first, then the blocks' losses too (Liu et al. 2024)."""
+"""The objective of CCLNN: reconstruction alone during warm-up, then the blocks' losses as well (Liu et al. 2024)."""
 
 import torch
 from torch import nn
@@ -41,7 +41,7 @@ class CCLNNLoss(nn.Module):
 
         Args:
             sr: the network's output, in [0, 1] (not clamped).
-            hr: the true image.
+            hr: the reference image.
             block_loss: mean over the CCLN blocks, as `model(x, return_loss=True)` gives it.
             epoch: counted from 1.
         """
