@@ -1,4 +1,4 @@
-"""Draw the README's first picture: photographs reduced by two, upscaled by bicubic interpolation and by cclnn, and true.
+"""Draw the README's first picture: reduced photographs, upscaled by bicubic interpolation and by cclnn, and true.
 
 python benchmarks/front_picture.py [--compressed-model auto] [--clean-model auto] [-o docs/figures/front.png]
 

@@ -154,6 +154,14 @@ def test_strength_lies_between_the_clean_weights_and_those_for_photographs(chose
     assert blended == [["CCLNN", "CCLNN"]]
 
 
+def test_strength_needs_clean_weights_of_the_same_network(monkeypatch, rejects):
+    entries = {**weights.manifest(), "grainy": {**weights.manifest()["cclnn-t-x2"], "for": "photo", "model": "other"}}
+    monkeypatch.setattr(choice, "manifest", lambda: entries)
+    monkeypatch.setattr(weights, "manifest", lambda: entries)
+    with rejects("`strength` must be 1, got 0.5: no clean weights of the network of 'grainy' are published"):
+        cclnn.upscale(jpeg(), strength=0.5)
+
+
 def test_messages(rejects):
     with rejects("`strength` must lie between 0 and 1, got 2"):
         cclnn.upscale(pixels(5, 5, 3), strength=2)

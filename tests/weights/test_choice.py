@@ -8,7 +8,8 @@ from cclnn.weights.choice import choose, published
 
 
 def entry(scale, purpose=None, psnr=30.0, **more):
-    made = {"file": "x.safetensors", "config": {"scale": scale}, "measured": {"Set5": {"psnr": psnr}}, **more}
+    made = {"file": "x.safetensors", "model": "small", "config": {"scale": scale}, "measured": {"Set5": {"psnr": psnr}}}
+    made |= more
     return made if purpose is None else {**made, "for": purpose}
 
 
@@ -62,3 +63,13 @@ def test_weights_that_only_a_checkout_has_are_left_out(manifest):
     hub = {"config": {"scale": 3}, "hub": "org/repo@commit"}
     manifest({"a": entry(2), "far": far, "hub": hub})
     assert published("clean") == {2: "a", 3: "hub"}
+
+
+def test_photo_weights_are_blended_with_clean_ones_of_the_same_network(manifest):
+    """Even where another network's are better; where there are none, there is nothing to blend with."""
+    better = {"better-2": entry(2, psnr=40.0, model="large")}
+    manifest({**CLEAN, **PHOTO, **better})
+    assert choose(2, photo=True, because="").clean == "clean-2"
+    assert choose(2, photo=False, because="").models == ("better-2",)
+    manifest({**PHOTO, **better})
+    assert choose(2, photo=True, because="").clean is None

@@ -151,6 +151,10 @@ class Sizer:
 
     def _published(self, name: str, choice: Choice) -> Upscaler:
         blend = name == choice.photo and self.strength < 1
+        if blend and choice.clean is None:
+            raise ValueError(
+                f"`strength` must be 1, got {self.strength}: no clean weights of the network of {name!r} are published."
+            )
         return _keep(name, choice.clean if blend else None, self.strength if blend else 1.0, **self.settings)
 
 

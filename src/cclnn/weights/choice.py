@@ -14,25 +14,30 @@ class Choice:
     """Published weights for a picture.
 
     models: a name for every pass, the first pass first
-    clean:  the clean weights for the first pass
+    clean:  the clean weights for the first pass; where photo weights make it, those of the same network, with which
+            they can be blended, or None
     photo:  the photo weights for the first pass; None where clean ones make it
     why:    the reason, in half a line
     """
 
     models: tuple[str, ...]
-    clean: str
+    clean: str | None
     photo: str | None
     why: str
 
 
-def published(purpose: Purpose) -> dict[int, str]:
+def published(purpose: Purpose, *, model: str | None = None) -> dict[int, str]:
     """Scale -> name of the weights for a purpose; of several for one scale, the one that measures best on Set5.
+
+    `model` limits them to those of one network, by its name in `list_models`.
 
     An entry of the manifest says what its weights are "for": "photo" (compressed photographs) or, by default, "clean".
     Weights that only a checkout of the repository has are left out.
     """
     best: dict[int, tuple[float, str]] = {}
     for name, entry in sorted(manifest().items()):
+        if model is not None and entry["model"] != model:
+            continue
         if entry.get("for", "clean") == purpose and ("file" in entry or "hub" in entry):
             scale, quality = entry["config"]["scale"], _quality(entry)
             if scale not in best or quality > best[scale][0]:
@@ -56,7 +61,8 @@ def choose(factor: float, *, photo: bool, because: str) -> Choice:
         scales = passes(factor, compressed, clean)
         first = compressed[scales[0]]
         chosen = (first, *(clean[scale] for scale in scales[1:]))
-        return Choice(chosen, clean.get(scales[0], first), first, f"{because}: photo weights")
+        alike = published("clean", model=manifest()[first]["model"])
+        return Choice(chosen, alike.get(scales[0]), first, f"{because}: photo weights")
     scales = passes(factor, clean, clean)
     names = tuple(clean[scale] for scale in scales)
     missing = f"; no photo weights for x{scales[0]} are published" if photo else ""
