@@ -47,3 +47,15 @@ def test_a_fraction_is_a_fraction():
 def test_an_unknown_command_fails_the_build(formula):
     with pytest.raises(PluginError, match="unknown command"):
         build.mathml(formula, "inline")
+
+
+def test_a_section_of_the_readme_is_shown():
+    readme = (ROOT / "README.md").read_text()
+    headings = build.QUOTE.findall((ROOT / "docs" / "index.md").read_text())
+    assert headings == ["Where the weights stand"]
+    shown = build.section(readme, headings[0])
+    assert "| VDSR |" in shown
+    assert "](results.md)" in shown
+    assert "](docs/" not in shown
+    with pytest.raises(PluginError, match="no section 'Nothing'"):
+        build.section(readme, "Nothing")

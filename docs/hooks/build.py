@@ -1,4 +1,4 @@
-"""What the site needs beyond Markdown: formulas as MathML and notebooks as pages, both made at build time.
+"""What the site needs beyond Markdown, made at build time: formulas as MathML, notebooks as pages, parts of the README.
 
 A reader's browser draws MathML by itself: no script and nothing to fetch.
 """
@@ -15,7 +15,22 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
+QUOTE = re.compile(r"^\{\{ README: (.+) \}\}$", re.MULTILINE)
 DISPLAY = re.compile(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', re.DOTALL)
+
+
+def on_page_markdown(markdown: str, *, config: MkDocsConfig, **_: Any) -> str:
+    """Show a section of the README where a page has a line `{{ README: its heading }}`."""
+    readme = (Path(config.docs_dir).parent / "README.md").read_text(encoding="utf-8")
+    return QUOTE.sub(lambda found: section(readme, found[1]), markdown)
+
+
+def section(readme: str, heading: str) -> str:
+    """A section with its heading; its links to docs/ are those of a page in docs/."""
+    found = re.search(rf"^## {re.escape(heading)}\n.*?(?=^## )", readme, re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise PluginError(f"the README has no section {heading!r}")
+    return found[0].replace("](docs/", "](").rstrip()
 
 
 def on_page_content(content: str, **_: Any) -> str:
