@@ -45,7 +45,13 @@ MODULES = {
         *("NonLocalAttention", "SpatialAttention", "MultiSourceFusion", "SelfExemplarsMining"),
     },
     "losses": {
-        *("channel_contrastive_loss", "channel_sparsity_loss", "ChannelContrastiveLoss", "ChannelSparsityLoss"),
+        *(
+            "channel_contrastive_loss",
+            "channel_sparsity_loss",
+            "collect_losses",
+            "ChannelContrastiveLoss",
+            "ChannelSparsityLoss",
+        ),
         "CCLNNLoss",
         *("MomentumContrast", "momentum_contrast_loss"),
     },

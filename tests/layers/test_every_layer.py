@@ -160,10 +160,19 @@ assert "torch._dynamo" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@every_layer
-def test_every_submodule_is_called(layer):
+@pytest.mark.parametrize(
+    ("layer", "given"),
+    [
+        *((layer, {}) for layer in LAYERS),
+        *((layers.CCLNBlock, {"sparsity": sparsity}) for sparsity in ("l1", "none")),
+        *((layers.CCLNBlock, {"branch": branch}) for branch in ("local", "nonlocal")),
+        (layers.NonLocalSparseAttention, {"stride": 2, "similarity": "cosine", "centre": True}),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else value.__name__,
+)
+def test_every_submodule_is_called(layer, given):
     """So that hooks, LoRA, offloading and sharding of single submodules take effect."""
-    built = build(layer)
+    built = build(layer, **given)
     called = set()
     for name, module in built.named_modules():
         module.register_forward_hook(lambda *_, name=name: called.add(name))

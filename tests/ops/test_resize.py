@@ -1,11 +1,16 @@
 """imresize against MATLAB's own files, an oracle of dense weight matrices, and finite differences."""
 
 import math
+import random
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from conftest import annotations_are_checked
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.export import Dim, export
 from torch.testing import assert_close
 
 from cclnn.metrics import psnr
@@ -165,6 +170,60 @@ def test_a_default_device_leaves_nothing_behind():
         assert imresize(torch.rand(1, 1, 43, 47), 0.61).shape == (1, 1, 27, 29)
     image = torch.rand(1, 1, 43, 47, dtype=torch.float64)
     assert_close(imresize(image, 0.61), oracle(image, (27, 29), (0.61, 0.61)))
+
+
+def test_bytes_are_reduced_along_the_smaller_scale_first():
+    """As MATLAB does; the order shows, since each pass is rounded."""
+    image = torch.randint(0, 256, (1, 3, 13, 19), dtype=torch.uint8)
+    for size, order in (((11, 4), (3, 2)), ((3, 17), (2, 3)), ((26, 20), (3, 2)), ((26, 38), (2, 3))):
+        x = image.numpy().astype(np.float64)
+        for axis in order:
+            target = size[axis - 2]
+            line = oracle_axis(np.moveaxis(x, axis, 0), target, target / image.shape[axis], True, "replicate")
+            x = np.moveaxis(np.floor(line + 0.5).clip(0, 255), 0, axis)
+        assert torch.equal(imresize(image, size=size), torch.from_numpy(x).to(torch.uint8))
+
+
+class Resize(torch.nn.Module):
+    def __init__(self, scale, border="replicate"):
+        super().__init__()
+        self.scale, self.border = scale, border
+
+    def forward(self, x):
+        return imresize(x, self.scale, border=self.border)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo's own doing
+@pytest.mark.parametrize("scale", [2.0, 1 / 3])
+def test_twenty_sizes_compile_twice(scale, request):
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.compile cannot trace the checks of annotations into one graph")
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("eager")
+    module = Resize(scale)
+    compiled = torch.compile(module, backend=counter, fullgraph=True)
+    for i in range(20):
+        draw = random.Random(i)
+        x = torch.rand(2, 3, draw.randint(4, 60), draw.randint(4, 60))
+        assert_close(compiled(x), module(x), rtol=0, atol=2e-7)
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporters' own
+@pytest.mark.parametrize(("scale", "border"), [(2.0, "symmetric"), (1 / 3, "replicate")])
+def test_exports_for_all_sizes_to_onnx_too(scale, border, tmp_path, request):
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.export cannot trace the checks of annotations")
+    module = Resize(scale, border)
+    any_size = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
+    program = export(module, (torch.rand(2, 3, 19, 23),), dynamic_shapes=any_size)
+    torch.onnx.export(program, dynamo=True, verbose=False).save(tmp_path / "resize.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "resize.onnx")
+    for size in ((1, 3, 5, 4), (3, 3, 40, 7), (1, 3, 8, 90)):
+        x = torch.rand(size)
+        (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        assert_close(program.module()(x), module(x), rtol=0, atol=2e-7)
+        assert_close(torch.from_numpy(y), module(x), rtol=0, atol=2e-7)
 
 
 def test_messages(rejects):

@@ -11,6 +11,7 @@ from cclnn.layers.channel_attention import ChannelContrastiveAttention
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention, Similarity
 from cclnn.layers.pixel_attention import PixelAttention
 from cclnn.layers.residual import ResBlock
+from cclnn.losses.collecting import BlockWithLoss
 from cclnn.losses.sparsity import channel_sparsity_loss
 from cclnn.ops.sparse_attention import Backend
 
@@ -20,7 +21,7 @@ BRANCHES: tuple[Branch, ...] = ("both", "local", "nonlocal")
 SPARSITIES: tuple[Sparsity, ...] = ("contrastive", "l1", "none")
 
 
-class CCLNBlock(nn.Module):
+class CCLNBlock(BlockWithLoss, nn.Module):
     """Y = NLSA(PA(X)) + Res(CCA(X)), and the loss of CCA's channel weights.   (Liu et al. 2024, Eq. 2)
 
     NLSA keeps its own residual and res_scale, Res its skip; there is no further "+ X" (docs/quirks.md): at the default
@@ -38,12 +39,14 @@ class CCLNBlock(nn.Module):
         branch: "both", or one alone for the paper's Table 1: "local" is Res(CCA(X)), "nonlocal" is NLSA(PA(X)).
         sparsity: loss of the channel weights, for the paper's Table 2: "contrastive" (Eq. 4), "l1" (Eq. 7) or "none".
         similarity, centre, local_round, stride: of NLSA; see `NonLocalSparseAttention`.
+        return_loss: return `(y, loss)`; False returns `y`, as `nn.Sequential` wants it, and
+            `cclnn.losses.collect_losses` finds the loss.
         seed: seed of NLSA's rotations in evaluation.
         backend: of `cclnn.ops.lsh_attention`.
         device, dtype: of parameters and buffers, as for torch's own layers.
 
     Returns:
-        `(y, loss)`: features like x, and a 0-dim tensor, float32 or wider (zero where there is no loss).
+        `(y, loss)`, features like x and a 0-dim tensor, float32 or wider (zero where there is no loss); or `y`.
 
     >>> features, loss = CCLNBlock(16, reduction=4, chunk_size=4)(torch.rand(1, 16, 5, 7))
     >>> features.shape, loss.shape
@@ -67,6 +70,7 @@ class CCLNBlock(nn.Module):
         centre: bool = False,
         local_round: bool = False,
         stride: int = 1,
+        return_loss: bool = True,
         seed: int = 0,
         backend: Backend = "auto",
         device: torch.device | str | None = None,
@@ -78,6 +82,7 @@ class CCLNBlock(nn.Module):
         self.channels = channels
         self.branch = branch
         self.sparsity = sparsity
+        self.return_loss = return_loss
         if branch != "local":
             self.pixel_attention = PixelAttention(channels, device=device, dtype=dtype)
             self.nonlocal_attention = NonLocalSparseAttention(
@@ -96,30 +101,44 @@ class CCLNBlock(nn.Module):
                 dtype=dtype,
             )
         if branch != "nonlocal":
-            self.channel_attention = ChannelContrastiveAttention(
+            self.channel_attention = CHANNEL_ATTENTION[sparsity](
                 channels, reduction=reduction, ratio=ratio, margin=margin, device=device, dtype=dtype
             )
             self.residual = ResBlock(channels, res_scale=res_scale, device=device, dtype=dtype)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
+    def forward(
+        self, x: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b c h w"] | tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
         check_shape("x", x, "b c h w", c=self.channels)
         if self.branch == "nonlocal":
-            return self.nonlocal_attention(self.pixel_attention(x)), x.new_zeros((), dtype=torch.float32)
-        weighted, loss = self._weigh(x)
-        local = self.residual(weighted)
-        if self.branch == "local":
-            return local, loss
-        return self.nonlocal_attention(self.pixel_attention(x)) + local, loss
-
-    def _weigh(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if self.sparsity == "contrastive":
+            y, loss = self.nonlocal_attention(self.pixel_attention(x)), x.new_zeros((), dtype=torch.float32)
+        else:
             weighted, loss = self.channel_attention(x)
-            return weighted, loss
-        weights = self.channel_attention.weights(x)
-        loss = (
-            channel_sparsity_loss(weights.flatten(1)) if self.sparsity == "l1" else x.new_zeros((), dtype=torch.float32)
-        )
-        return x * weights, loss
+            y = self.residual(weighted)
+            if self.branch == "both":
+                y = self.nonlocal_attention(self.pixel_attention(x)) + y
+        return self.result(y, loss)
 
     def extra_repr(self) -> str:
-        return f"{self.channels}, branch={self.branch!r}, sparsity={self.sparsity!r}"
+        return f"{self.channels}, branch={self.branch!r}, sparsity={self.sparsity!r}, return_loss={self.return_loss}"
+
+
+class _SparseAttention(ChannelContrastiveAttention):
+    """Channel attention with the loss of Eq. 7 instead of Eq. 4."""
+
+    def loss(self, weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
+        return channel_sparsity_loss(weights)
+
+
+class _FreeAttention(ChannelContrastiveAttention):
+    """Channel attention without a loss."""
+
+    def loss(self, weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
+        return weights.new_zeros((), dtype=torch.float32)
+
+
+CHANNEL_ATTENTION: dict[Sparsity, type[ChannelContrastiveAttention]] = {
+    "contrastive": ChannelContrastiveAttention,
+    "l1": _SparseAttention,
+    "none": _FreeAttention,
+}

@@ -5,6 +5,7 @@ from torch import nn
 
 from cclnn._checks import check_at_least, check_divides, check_shape
 from cclnn._typing import Float, Tensor
+from cclnn.losses.collecting import BlockWithLoss
 from cclnn.losses.contrastive import channel_contrastive_loss, check_ratio
 
 
@@ -52,7 +53,7 @@ class ChannelAttention(nn.Module):
         return f"{self.channels}, reduction={self.reduction}"
 
 
-class ChannelContrastiveAttention(ChannelAttention):
+class ChannelContrastiveAttention(BlockWithLoss, ChannelAttention):
     """CCA: channel attention that also returns the contrastive loss of its weights.   (Liu et al. 2024, Sec. 3.2)
 
     out = x * W,  loss = channel_contrastive_loss(W)  (Eq. 3-4). W is taken after the sigmoid.
@@ -62,6 +63,7 @@ class ChannelContrastiveAttention(ChannelAttention):
         reduction: r of the channel attention; must divide channels.
         ratio: n of Eq. 4, the share of channels that count as relevant, and as irrelevant; 0 < ratio < 0.5.
         margin: b of Eq. 4.
+        return_loss: return `(out, loss)`; False returns `out`, and `cclnn.losses.collect_losses` finds the loss.
         device, dtype: of parameters and buffers, as for torch's own layers.
 
     Returns:
@@ -79,6 +81,7 @@ class ChannelContrastiveAttention(ChannelAttention):
         reduction: int = 16,
         ratio: float = 0.15,
         margin: float = 1.0,
+        return_loss: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -86,12 +89,18 @@ class ChannelContrastiveAttention(ChannelAttention):
         check_ratio(ratio)
         self.ratio = ratio
         self.margin = margin
+        self.return_loss = return_loss
 
     def forward(  # type: ignore[override]  # the loss comes beside the features, by design
         self, x: Float[Tensor, "b c h w"]
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
+    ) -> Float[Tensor, "b c h w"] | tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
         weights = self.weights(x)
-        return x * weights, channel_contrastive_loss(weights.flatten(1), ratio=self.ratio, margin=self.margin)
+        return self.result(x * weights, self.loss(weights.flatten(1)))
+
+    def loss(self, weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
+        """The loss of these channel weights."""
+        return channel_contrastive_loss(weights, ratio=self.ratio, margin=self.margin)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, ratio={self.ratio}, margin={self.margin}"
+        shown = f"{super().extra_repr()}, ratio={self.ratio}, margin={self.margin}"
+        return f"{shown}, return_loss={self.return_loss}"

@@ -32,9 +32,10 @@ class ChannelSpatialAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w")
-        kernel = rearrange(self.conv.weight, "o k i j -> o 1 k i j")
-        gate = F.conv3d(rearrange(x, "b c h w -> b 1 c h w"), kernel, self.conv.bias, padding=1).sigmoid()
-        out: Tensor = x + self.gamma * (rearrange(gate, "b 1 c h w -> b c h w") * x)
+        threes = F.pad(x, (0, 0, 0, 0, 1, 1)).unfold(1, 3, 1)  # each channel between its neighbours, zero outside
+        mixed = self.conv(rearrange(threes, "b c h w k -> (b c) k h w"))
+        gate = rearrange(mixed, "(b c) 1 h w -> b c h w", c=x.shape[1]).sigmoid()
+        out: Tensor = x + self.gamma * (gate * x)
         return out
 
     def extra_repr(self) -> str:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_divides, check_shape
 from cclnn._typing import Float, Tensor
+from cclnn.losses.collecting import BlockWithLoss
 from cclnn.ops import largest_scores
 
 EPS = 5e-5  # smallest norm of an embedding
@@ -17,7 +18,7 @@ RELEVANT = slice(0, 15)  # entries of a row of scores, sorted in descending orde
 IRRELEVANT = slice(50, 65)
 
 
-class EfficientNonLocalContrastiveAttention(nn.Module):
+class EfficientNonLocalContrastiveAttention(BlockWithLoss, nn.Module):
     """ENLCA(x) = x + res_scale phi(Q) (phi(K)^T V) / (phi(Q) phi(K)^T 1), and the contrastive loss of Q K^T.
     (Xia et al. 2022, Eq. 5-9)
 
@@ -41,11 +42,12 @@ class EfficientNonLocalContrastiveAttention(nn.Module):
         amplification: k, the factor of the cosine in a score.
         margin: b of the loss.
         res_scale: factor of the attention.
+        return_loss: return `(out, loss)`; False returns `out`, and `cclnn.losses.collect_losses` finds the loss.
         seed: of F.
         device, dtype: of parameters and buffers, as for torch's own layers.
 
     Returns:
-        `(out, loss)`: features like x, and a 0-dim tensor; in evaluation the loss is zero and costs nothing.
+        `(out, loss)`, features like x and a 0-dim tensor, or `out`; in evaluation the loss is zero and costs nothing.
 
     >>> layer = EfficientNonLocalContrastiveAttention(8)
     >>> out, loss = layer(torch.rand(1, 8, 9, 10))
@@ -64,6 +66,7 @@ class EfficientNonLocalContrastiveAttention(nn.Module):
         amplification: float = 6.0,
         margin: float = 1.0,
         res_scale: float = 1.0,
+        return_loss: bool = True,
         seed: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -80,6 +83,7 @@ class EfficientNonLocalContrastiveAttention(nn.Module):
         self.amplification = amplification
         self.margin = margin
         self.res_scale = res_scale
+        self.return_loss = return_loss
         self.seed = seed
         width = channels // reduction
         self.conv_match1 = nn.Conv2d(channels, width, 1, device=device, dtype=dtype)
@@ -90,7 +94,7 @@ class EfficientNonLocalContrastiveAttention(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "b c h w"], *, with_loss: bool | None = None
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
+    ) -> Float[Tensor, "b c h w"] | tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
         """Attend; `with_loss` computes the loss or leaves it zero: None, in training only."""
         check_shape("x", x, "b c h w", c=self.channels)
         query = self._embed(self.conv_match1(x))
@@ -101,7 +105,7 @@ class EfficientNonLocalContrastiveAttention(nn.Module):
             wanted = self.training if with_loss is None else with_loss
             loss = self._loss(query, key) if wanted else query.new_zeros(())
         attended = rearrange(attended.to(x.dtype), "b (h w) c -> b c h w", h=x.shape[2])
-        return torch.add(x, attended, alpha=self.res_scale), loss
+        return self.result(torch.add(x, attended, alpha=self.res_scale), loss)
 
     def redraw(self, generator: torch.Generator | None = None) -> None:
         """Draw new random features, from torch's default generator unless one is given."""
@@ -137,7 +141,8 @@ class EfficientNonLocalContrastiveAttention(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"{self.channels}, reduction={self.reduction}, n_features={self.n_features}, "
-            f"amplification={self.amplification}, margin={self.margin}, res_scale={self.res_scale}, seed={self.seed}"
+            f"amplification={self.amplification}, margin={self.margin}, res_scale={self.res_scale}, "
+            f"return_loss={self.return_loss}, seed={self.seed}"
         )
 
 

@@ -1,5 +1,6 @@
 """Training losses of the CCLN paper."""
 
+from cclnn.losses.collecting import collect_losses
 from cclnn.losses.contrastive import ChannelContrastiveLoss, channel_contrastive_loss
 from cclnn.losses.momentum_contrast import MomentumContrast, momentum_contrast_loss
 from cclnn.losses.objective import CCLNNLoss
@@ -12,5 +13,6 @@ __all__ = [
     "MomentumContrast",
     "channel_contrastive_loss",
     "channel_sparsity_loss",
+    "collect_losses",
     "momentum_contrast_loss",
 ]

@@ -20,11 +20,14 @@ def imresize(
     antialias: bool = True,
     border: Border = "replicate",
 ) -> Tensor:
-    """MATLAB's bicubic imresize: out_i = sum_j w_ij x_j along rows, then along columns, with
+    """MATLAB's bicubic imresize: out_i = sum_j w_ij x_j along one axis, then along the other, with
     w_ij = s k(s (u_i - j)) / sum_j,  u_i = (i + 1/2) / scale - 1/2,  s = min(scale, 1),  k Keys' cubic, a = -1/2.
 
     Floating-point images are differentiable and not rounded. uint8 images are computed in float64 and rounded, half
-    up, after each of the two passes, as MATLAB does: bit for bit the LR images of Set5.
+    up, after each of the two passes, as MATLAB does: bit for bit the LR images of Set5. The axis with the smaller scale
+    comes first, rows if the scales are equal.
+
+    Compiles and exports, to ONNX too: one graph for all images at a given `scale`, or at a `size` that enlarges.
 
     Args:
         image: (b, c, h, w), floating point (any range) or uint8.
@@ -44,21 +47,33 @@ def imresize(
     if scale is not None:
         if not (0 < scale < math.inf):
             raise ValueError(f"`scale` must be positive and finite, got {scale}.")
-        targets = [(math.ceil(length * scale), scale) for length in image.shape[2:]]
+        targets = [(axis, math.ceil(image.shape[axis] * scale), scale) for axis in (2, 3)]
     else:
         assert size is not None  # one of the two is given
         for length in size:
             check_at_least("size", length, 1)
-        targets = [(target, target / length) for target, length in zip(size, image.shape[2:], strict=True)]
+        targets = [(axis, target, target / image.shape[axis]) for axis, target in zip((2, 3), size, strict=True)]
+        if targets[1][2] < targets[0][2]:
+            targets.reverse()
     if not (image.is_floating_point() or image.dtype == torch.uint8):
         raise TypeError(f"`image` must be floating point or uint8, got {image.dtype}.")
     exact = image.dtype == torch.uint8
     x = image.double() if exact else image
-    for axis, (target, ratio) in zip((2, 3), targets, strict=True):
-        x = _resize_axis(x, axis, *_taps(x.shape[axis], target, ratio, antialias, border))
+    for axis, target, ratio in targets:
+        weights, sources = _taps_of(x, axis, target, ratio, antialias, border)
+        x = _resize_axis(x, axis, weights, sources)
         if exact:
             x = x.add(0.5).floor().clamp(0, 255)
     return x.to(image.dtype)
+
+
+def _taps_of(
+    x: Tensor, axis: int, target: int, ratio: float, antialias: bool, border: Border
+) -> tuple[Float[Tensor, "out p"], Int[Tensor, "out p"]]:
+    """Weights and sources from the cache; in compiled code, whose sizes are symbols, computed in line."""
+    if torch.compiler.is_compiling():
+        return _compute_taps(x.shape[axis], target, ratio, antialias, border, x.device)
+    return _taps(x.shape[axis], target, ratio, antialias, border)
 
 
 def _resize_axis(x: Tensor, axis: int, weights: Float[Tensor, "out p"], sources: Int[Tensor, "out p"]) -> Tensor:
@@ -75,17 +90,26 @@ def _resize_axis(x: Tensor, axis: int, weights: Float[Tensor, "out p"], sources:
 
 @lru_cache(maxsize=64)
 def _taps(length: int, target: int, ratio: float, antialias: bool, border: Border) -> tuple[Tensor, Tensor]:
-    """Weight and source pixel of every tap of every output pixel, (target, p) each, taps that are zero dropped."""
+    """As `_compute_taps`, without taps that are zero."""
     with torch.inference_mode(mode=False), torch.device("cpu"):  # what is kept must serve any later call
-        return _compute_taps(length, target, ratio, antialias, border)
+        weights, sources = _compute_taps(length, target, ratio, antialias, border, torch.device("cpu"))
+        used = weights.ne(0).any(dim=0)
+        return weights[:, used], sources[:, used]
 
 
-def _compute_taps(length: int, target: int, ratio: float, antialias: bool, border: Border) -> tuple[Tensor, Tensor]:
+def _compute_taps(
+    length: int, target: int, ratio: float, antialias: bool, border: Border, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Weight and source pixel of every tap of every output pixel, (target, p) each."""
     shrink = min(ratio, 1.0) if antialias else 1.0
     p = math.ceil(4 / shrink) + 2
-    centre = (torch.arange(target, dtype=torch.float64) + 0.5) / ratio - 0.5
+    if torch.compiler.is_compiling():  # as tensors: ONNX would round the numbers to float32
+        ratio, shrink = (
+            torch.tensor(x, dtype=torch.float64, device=device) if isinstance(x, float) else x for x in (ratio, shrink)
+        )
+    centre = (torch.arange(target, dtype=torch.float64, device=device) + 0.5) / ratio - 0.5
     first = torch.floor(centre - 2 / shrink)
-    pixels = first[:, None] + torch.arange(p)
+    pixels = first[:, None] + torch.arange(p, device=device)
     weights = shrink * _cubic(shrink * (centre[:, None] - pixels))
     weights = weights / weights.sum(dim=1, keepdim=True)
     if border == "replicate":
@@ -93,8 +117,7 @@ def _compute_taps(length: int, target: int, ratio: float, antialias: bool, borde
     else:
         sources = pixels.remainder(2 * length)
         sources = torch.minimum(sources, 2 * length - 1 - sources)
-    used = weights.ne(0).any(dim=0)
-    return weights[:, used], sources[:, used].long()
+    return weights, sources.long()
 
 
 def _cubic(x: Float[Tensor, "out p"]) -> Float[Tensor, "out p"]:
