@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from copy import deepcopy
 from inspect import signature
 
 import pytest
@@ -191,7 +192,10 @@ def test_autocast_keeps_images_float32(name):
 
 @every_model
 def test_low_precision_of_the_record_comes_near_and_keeps_the_dtype(name):
-    """Root mean square errors below 2 % of the image's spread, by autocast and in a model of that precision."""
+    """Root mean square errors below 2 % of the image's spread, by autocast and in a model of that precision.
+
+    In the latter beyond what it costs to round the exact image: untrained, some networks make images of little spread.
+    """
     model = small(name).double().eval()
     x = torch.rand(1, 3, 13, 17, dtype=torch.float64)
     with torch.no_grad():
@@ -200,11 +204,12 @@ def test_low_precision_of_the_record_comes_near_and_keeps_the_dtype(name):
         for word in model.architecture.low_precision:
             low = {"bf16": torch.bfloat16, "fp16": torch.float16}[word]
             with torch.autocast("cpu", dtype=low):
-                mixed = model.float()(x.float())
-            pure = model.to(low)(x.to(low))
+                mixed = deepcopy(model).float()(x.float())
+            pure = deepcopy(model).to(low)(x.to(low))
             assert (mixed.dtype, pure.dtype) == (torch.float32, low)
-            for y in (mixed, pure):
-                assert (y - exact).square().mean().sqrt() < 0.02 * exact.std()
+            rounding = (exact.to(low) - exact).square().mean().sqrt()
+            for y, unavoidable in ((mixed, 0.0), (pure, rounding)):
+                assert (y - exact).square().mean().sqrt() < 0.02 * exact.std() + unavoidable
 
 
 @every_model
