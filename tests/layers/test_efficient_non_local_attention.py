@@ -114,26 +114,38 @@ def test_half_precision_does_not_overflow(low):
     assert loss.isfinite()
 
 
-def test_memory_is_linear_in_pixels():
-    """80x80 pixels: all scores of the loss at once would take 156 MiB."""
-    h, w = 80, 80
-    layer = EfficientNonLocalContrastiveAttention(4, n_features=16)
-    peak = peak_memory(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), WithLoss(layer)), (h, w))
-    if peak is None:
-        pytest.skip("this system does not report the peak of a process")
-    formula = 8 * 16 * h * w + 32 * 2**20 + 12 * 65 * h * w
-    assert peak < formula + 10 * 4 * 4 * h * w + 30 * 2**20  # features; libraries that load with the first call
+class Run(torch.nn.Module):
+    """The layer with its loss, in evaluation too; with `backward` also the gradients of both."""
 
-
-class WithLoss(torch.nn.Module):
-    """The loss, in evaluation too."""
-
-    def __init__(self, layer):
+    def __init__(self, layer, *, backward):
         super().__init__()
+        self.widen = torch.nn.Conv2d(3, layer.channels, 1)
         self.layer = layer
+        self.backward = backward
 
     def forward(self, x):
-        return self.layer(x, with_loss=True)
+        with torch.set_grad_enabled(self.backward):
+            out, loss = self.layer(self.widen(x), with_loss=True)
+            if self.backward:
+                (out.mean() + loss).backward()
+        return out
+
+
+@pytest.mark.parametrize(
+    ("backward", "formula"),
+    [
+        (False, lambda n, c, m: 4 * n * (5 * c + 2 * m + 195) + 32 * 2**20),
+        (True, lambda n, c, m: 4 * n * (12 * c + 10 * m + 390) + 64 * 2**20),
+    ],
+    ids=["forward", "with backward"],
+)
+def test_memory_with_the_loss_is_the_formula_of_the_docstring(backward, formula):
+    """80x80 pixels: all scores of the loss at once would take 156 MiB, and as much again for their gradients."""
+    layer = EfficientNonLocalContrastiveAttention(4, n_features=16)
+    peak = peak_memory(Run(layer, backward=backward), (80, 80))
+    if peak is None:
+        pytest.skip("this system does not report the peak of a process")
+    assert peak < formula(6400, 4, 16) + 30 * 2**20  # libraries that load with the first call
 
 
 def test_messages(rejects):

@@ -16,7 +16,8 @@ class NonLocalBlock(nn.Module):
     query, key, value (theta, phi, g in the papers) and out (W) are 1x1 convolutions; `out` starts at zero, so that the
     block starts as the identity. Works for any h, w >= 1, in blocks of scores: beside x and y, in float32,
     4 h w (4 c / reduction) + 32 MiB bytes (`cclnn.ops.dense_attention`) where all scores at once would take 4 (h w)^2:
-    64 MiB instead of 16 GiB for 256x256 pixels and the 64 channels of RNAN. Time grows with (h w)^2.
+    64 MiB instead of 16 GiB for 256x256 pixels and the 64 channels of RNAN. Forward and backward together take at most
+    4 h w (16 c / reduction) + 64 MiB bytes. Time grows with (h w)^2.
 
     Quirk: by default the softmax runs over the queries i, not over the keys j, as in RNAN's released code
     (docs/quirks.md).

@@ -17,7 +17,8 @@ class ENLCN(ResidualSR):
     """EDSR with an ENLCA before the first residual block and after every 8th.   (Xia et al. 2022, Fig. 2)
 
     The loss is the mean of the attentions' contrastive losses; it is computed in training mode only. Memory of one
-    attention: see `EfficientNonLocalContrastiveAttention`; linear in the number of pixels, with the loss too.
+    attention: see `EfficientNonLocalContrastiveAttention`; linear in the number of pixels, with the loss too. Training
+    also keeps the features of all residual blocks, as EDSR's does.
 
     Args:
         scale: 2, 3, 4, 8 or another power of two.
