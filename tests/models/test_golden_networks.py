@@ -1,25 +1,50 @@
-"""Tiny whole networks of released code (CCLNN: composed), converted strictly, by every backend."""
+"""Tiny whole networks of released code (CCLNN: composed): converted strictly there and back, by every backend."""
 
 import pytest
 import torch
-from golden.reader import assert_golden, assert_golden_gradients, cases, read
+from golden.reader import CASES, assert_golden, assert_golden_gradients, cases, read
 
 from cclnn.hub.renames import rename
 from cclnn.layers import ChannelAttention, NonLocalSparseAttention, non_local_sparse_attention
-from cclnn.pretrained import convert_official
+from cclnn.models.registry import ARCHITECTURES
+from cclnn.pretrained import convert_official, to_official
 
-backends = pytest.mark.parametrize("backend", ["reference", "chunked"])
+# Group of files -> (class, arguments that neither the tensors nor the file's parameters show).
+GROUPS = {
+    **{"edsr": ("EDSR", {}), "nlsn": ("NLSN", {}), "cclnn": ("CCLNN", {})},
+    **{"rcan": ("RCAN", {}), "rnan": ("RNAN", {}), "a2n": ("A2N", {}), "divanet": ("DiVANet", {}), "han": ("HAN", {})},
+    **{"vdsr_rgb": ("VDSR", {"scale": 1}), "vdsr_y": ("VDSR", {}), "srcnn": ("SRCNN", {})},
+}
+# Name of a parameter in the files -> ours, where that is an argument of the network.
+PARAMETERS = {
+    **{"scale": "scale", "rgb_range": "rgb_range", "res_scale": "res_scale", "reduction": "reduction"},
+    **{"n_feats": "channels", "n_resgroups": "n_groups", "group": "groups", "f2": "kernel"},
+    **{"n_hashes": "n_hashes", "chunk_size": "chunk_size"},
+}
+BACKENDS = {"nlsn": ("reference", "chunked"), "cclnn": ("reference", "chunked")}
+networks = pytest.mark.parametrize(
+    ("group", "name", "arguments"),
+    [
+        pytest.param(group, name, {"backend": backend} if backend else {}, id="-".join(filter(None, (name, backend))))
+        for group in GROUPS
+        for name in CASES[group]
+        for backend in BACKENDS.get(group, ("",))
+    ],
+)
 
 
-def network_of(case, architecture, **arguments):
-    """The network with a golden file's weights and rotations."""
-    for name in ("n_hashes", "chunk_size"):
-        if name in case.params:
-            arguments[name] = case.params[name]
-    model = convert_official(architecture, case.under("state."), res_scale=case.params["res_scale"], **arguments)
+def network_of(group, case, **arguments):
+    """The network with a golden file's weights and rotations; what a checkpoint hides is given, the rest found."""
+    kind, others = GROUPS[group]
+    unseen = ARCHITECTURES[kind].architecture.released.unseen
+    given = {ours: case.params[theirs] for theirs, ours in PARAMETERS.items() if theirs in case.params}
+    hidden = {name: value for name, value in given.items() if name in unseen}
+    model = convert_official("auto", case.under("state."), **hidden, **others, **arguments)
+    assert type(model).__name__ == kind
+    assert model.config.items() >= {name: value for name, value in given.items() if name in model.config}.items()
+    assert not model.training
     for i, layer in enumerate(attentions(model)):
         layer.rotations = case.rotations(i)
-    assert not model.training
     return model
 
 
@@ -27,52 +52,52 @@ def attentions(model):
     return [module for module in model.modules() if isinstance(module, NonLocalSparseAttention)]
 
 
-def run(case, model):
-    """Output and gradients in the file's range of values; images of cclnn are in [0, 1]."""
-    white = case.params["rgb_range"]
+@networks
+def test_golden_output_and_gradients_and_every_tensor_back(group, name, arguments):
+    """In the file's range of values; images of cclnn are in [0, 1]. Networks of luma are fed the enlarged luma."""
+    case = read(name)
+    model = network_of(group, case, **arguments)
+    official, back = case.under("state."), to_official(model)
+    assert back.keys() == official.keys()
+    assert all(torch.equal(back[key], tensor) for key, tensor in official.items())
+    assert len(attentions(model)) == len(case.under("rot."))
+    white = case.params.get("rgb_range", 1)
     x = case["input.x"].requires_grad_()
-    y = model(x / white) * white
+    y = (model(x / white) if x.shape[1] == 3 else model.refine(x)) * white
     assert_golden(y, case["output.y"], float32=1e-4, scale=case["output.y"].std().item())
-    if "cotangent" in case:
-        (y * case["cotangent"]).sum().backward()
+    if "cotangent" not in case:
+        return
+    (y * case["cotangent"]).sum().backward()
+    assert_golden(x.grad, case["grad.x"], float32=1e-4)
+    if expected := case.under("grad.state."):
         parameters = dict(model.named_parameters())
-        named = {
-            key: parameters.pop(rename(key, model.architecture.released.renames)) for key in case.under("grad.state.")
-        }
+        named = {key: parameters.pop(rename(key, model.architecture.released.renames)) for key in expected}
         assert not parameters
         assert_golden_gradients(case, x, named, float32=1e-4)
 
 
-@cases("edsr")
-def test_golden_edsr(name):
+@cases("srcnn")
+def test_golden_srcnn_continues_the_image_by_its_edge_not_by_zeros(name):
     case = read(name)
-    run(case, network_of(case, "edsr"))
+    assert not torch.allclose(network_of("srcnn", case).refine(case["input.x"]), case["output.y_zeropad"])
 
 
-@backends
-@cases("nlsn")
-def test_golden_nlsn(name, backend):
-    case = read(name)
-    model = network_of(case, "nlsn", backend=backend)
-    assert len(attentions(model)) == len(case.under("rot."))
-    run(case, model)
+@cases("vdsr_y")
+def test_golden_vdsr_port_for_luma_has_no_biases(name):
+    assert network_of("vdsr_y", read(name)).config.items() >= {"colours": "y", "bias": False, "n_layers": 20}.items()
 
 
-@backends
-@cases("cclnn")
-def test_golden_cclnn(name, backend):
-    case = read(name)
-    model = network_of(case, "cclnn", backend=backend)
-    assert len(attentions(model)) == len(case.under("rot."))
-    run(case, model)
-
-
-def check_orders(case, model, monkeypatch):
-    plans = []
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in BACKENDS for name in CASES[group]])
+def test_golden_order_of_pixels_and_channel_weights(group, name, monkeypatch):
+    case, plans, weights = read(name), [], []
+    model = network_of(group, case)
     make_plan = non_local_sparse_attention.make_plan
     monkeypatch.setattr(
         non_local_sparse_attention, "make_plan", lambda *a, **k: plans.append(make_plan(*a, **k)) or plans[-1]
     )
+    for module in model.modules():
+        if isinstance(module, ChannelAttention):
+            module.register_forward_hook(lambda layer, inputs, _: weights.append(layer.weights(*inputs).flatten(1)))
     x = case["input.x"] / case.params["rgb_range"]
     model(x)
     n = x.shape[2] * x.shape[3]
@@ -80,23 +105,6 @@ def check_orders(case, model, monkeypatch):
     for i, plan in enumerate(plans):
         expected = case.order(f"inter.sort_indices.{i}", rounds=case.params["n_hashes"], tokens=n)
         assert torch.equal(plan.slots[..., :n], expected)
-
-
-@cases("nlsn")
-def test_golden_order_of_pixels_in_nlsn(name, monkeypatch):
-    case = read(name)
-    check_orders(case, network_of(case, "nlsn"), monkeypatch)
-
-
-@cases("cclnn")
-def test_golden_order_of_pixels_and_channel_weights_in_cclnn(name, monkeypatch):
-    case = read(name)
-    model = network_of(case, "cclnn")
-    weights = []
-    for module in model.modules():
-        if isinstance(module, ChannelAttention):
-            module.register_forward_hook(lambda layer, inputs, _: weights.append(layer.weights(*inputs).flatten(1)))
-    check_orders(case, model, monkeypatch)
-    assert len(weights) == 2
+    assert len(weights) == len(case.under("inter.w_ca.")) == (2 if group == "cclnn" else 0)
     for i, found in enumerate(weights):
         assert_golden(found, case[f"inter.w_ca.{i}"], float32=1e-5)

@@ -1,32 +1,13 @@
-"""HAN: a tiny released network, converted strictly in both directions, and told from an RCAN; its attentions."""
+"""HAN: told from an RCAN, whose keys it has and more; its attentions."""
 
 import pytest
 import torch
-from golden.reader import assert_golden, cases, read
 from torch.testing import assert_close
 
 from cclnn.models import HAN, RCAN, create_model
 from cclnn.pretrained import convert_official, detect, to_official
 
 SMALL = {"channels": 4, "n_groups": 2, "n_blocks": 1, "reduction": 2}
-
-
-@cases("han")
-def test_golden_output_and_gradient(name):
-    case = read(name)
-    state, p = case.under("state."), case.params
-    model = convert_official("auto", state)
-    assert isinstance(model, HAN)
-    told = {"scale": p["scale"], "channels": p["n_feats"], "n_groups": p["n_resgroups"], "n_blocks": p["n_resblocks"]}
-    assert model.config.items() >= {**told, "reduction": p["reduction"], "rgb_range": p["rgb_range"]}.items()
-    x = case["input.x"].requires_grad_()
-    y = model(x / 255) * 255
-    assert_golden(y, case["output.y"], float32=1e-5)
-    (y * case["cotangent"]).sum().backward()
-    assert_golden(x.grad, case["grad.x"], float32=1e-4)
-    back = to_official(model)
-    assert back.keys() == state.keys()
-    assert all(torch.equal(back[key], state[key]) for key in state)
 
 
 def test_number_of_tensors_is_that_of_the_released_code():

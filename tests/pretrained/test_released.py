@@ -6,23 +6,10 @@ from golden.reader import read
 
 from cclnn.hub.renames import rename
 from cclnn.layers.mean_shift import DIV2K_MEAN
-from cclnn.models import CCLNN, EDSR, NLSN, create_model
+from cclnn.models import EDSR, create_model
 from cclnn.models._trunk import infer_white
 from cclnn.models.registry import ARCHITECTURES
 from cclnn.pretrained import convert_official, detect, to_official
-
-NETWORKS = [
-    ("edsr", "edsr_x2_grad.f32", EDSR),
-    ("edsr", "edsr_x2_r255.f32", EDSR),
-    ("edsr", "edsr_x3_r1.f32", EDSR),
-    ("edsr-baseline", "edsr_x4_r255.f32", EDSR),
-    ("nlsn", "nlsn_x2.f32", NLSN),
-    ("nlsn", "nlsn_x3.f32", NLSN),
-    ("nlsn-l", "nlsn_x4_r255.f32", NLSN),
-    ("cclnn", "cclnn_x2.f32", CCLNN),
-    ("cclnn-l", "cclnn_x4.f32", CCLNN),
-]
-networks = pytest.mark.parametrize(("architecture", "name", "kind"), NETWORKS)
 
 
 @pytest.fixture
@@ -40,26 +27,6 @@ def official_of(name, **arguments):
     """A model of ours and its state dict under official names."""
     model = create_model(name, **arguments)
     return model, to_official(model)
-
-
-@networks
-def test_arguments_are_read_off_the_tensors(architecture, name, kind):
-    case = read(name)
-    model = convert_official(architecture, case.under("state."))
-    params = case.params
-    assert type(model) is kind
-    assert not model.training
-    expected = {
-        "scale": params["scale"],
-        "channels": params["n_feats"],
-        "n_resblocks": params["n_resblocks"],
-        "rgb_range": params["rgb_range"],
-    }
-    if kind is not EDSR:
-        expected["match_reduction"] = 4
-    if kind is CCLNN:
-        expected["reduction"] = params["reduction"]
-    assert model.config.items() >= expected.items()
 
 
 def test_what_no_tensor_shows_comes_from_the_table_or_the_arguments():
@@ -173,18 +140,6 @@ def test_released_to_ours_to_released_is_the_identity(kind, name, scale):
 def test_width_and_depth_tell_the_variant_whatever_name_is_given(name, like, arguments):
     _, state = official_of(like)
     assert convert_official(name, state).config.items() >= arguments.items()
-
-
-@pytest.mark.parametrize(("name", "kind"), [(name, kind) for _, name, kind in NETWORKS])
-def test_auto_detects_golden_networks_of_sizes_that_nobody_released(name, kind):
-    """What no tensor shows is then that of the architecture's own name."""
-    state = read(name).under("state.")
-    first = next(iter(kind.architecture.variants))
-    assert detect(state) == first
-    model, named = (convert_official(word, state) for word in ("auto", first))
-    assert type(model) is kind
-    assert model.config == named.config
-    assert convert_official("auto", state, res_scale=0.25).config["res_scale"] == 0.25
 
 
 def test_auto_names_what_it_does_not_know(rejects):

@@ -23,8 +23,8 @@ class Released:
         source: where the released code is published.
         license: identifier of the released code's licence, or its terms in two words; "none found" where neither a
             licence file nor the README of the repository states one.
-        signature: template of a key that checkpoints of this architecture have. Where those of others have it too, the
-            architecture is meant whose `renames` take every key.
+        signature: template of a key that checkpoints of this architecture have, or several, of which they have one
+            each. Where those of others have it too, the architecture is meant whose `renames` take every key.
         renames: pairs of templates; a key that none of them matches is an error.
         infer: (tensors under our names, arguments given by the caller) -> the constructor arguments that shapes and
             values reveal.
@@ -38,7 +38,7 @@ class Released:
 
     source: str
     license: str
-    signature: str
+    signature: str | tuple[str, ...]
     renames: tuple[tuple[str, str], ...]
     infer: Infer
     unseen: tuple[str, ...] = ()

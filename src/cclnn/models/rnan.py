@@ -19,7 +19,7 @@ class RNAN(ResidualSR):
 
     Every pixel meets every other in `low` and `high`, in blocks of scores: memory of a non-local attention beyond its
     features is 4 h w (2 channels) + 32 MiB bytes in float32, see `NonLocalBlock`; time grows with (h w)^2. Inference on
-    256x256 pixels takes 313 MiB; training also keeps the features of all its convolutions, as any network does.
+    256x256 pixels takes 347 MiB; training also keeps the features of all its convolutions, as any network does.
 
     Quirks: the softmax runs over queries, as in the released code; any size works, where the released code needs even
     ones; the mean shifts are constants here, and copied from checkpoints, whose code trains them (docs/quirks.md).

@@ -141,7 +141,7 @@ VDSR.architecture = Architecture(
     released=Released(
         source="https://github.com/twtygqyy/pytorch-vdsr",
         license="none found",
-        signature="residual_layer.0.conv.weight",
+        signature=("residual_layer.0.conv.weight", "body.0.0.weight"),  # of the port for luma, and of that for RGB
         renames=(
             ("sub_mean.*", "sub_mean.*"),
             ("add_mean.*", "add_mean.*"),

@@ -107,9 +107,7 @@ def detect(official: Mapping[str, Any]) -> str:
         ValueError: no architecture of the library has these keys, or several have.
     """
     found = [
-        kind
-        for kind in ARCHITECTURES.values()
-        if (rules := kind.architecture.released) and any(map(pattern(rules.signature).fullmatch, official))
+        kind for kind in ARCHITECTURES.values() if (rules := kind.architecture.released) and _is_signed(official, rules)
     ]
     if len(found) > 1:
         found = [kind for kind in found if _takes_all(official, _released(kind))] or found
@@ -128,6 +126,11 @@ def _released(kind: type[SRModel]) -> Released:
     if rules is None:
         raise ValueError(f"no released code of {kind.__name__} is known to cclnn, so it has no official state dict.")
     return rules
+
+
+def _is_signed(official: Mapping[str, Any], rules: Released) -> bool:
+    signatures = (rules.signature,) if isinstance(rules.signature, str) else rules.signature
+    return any(pattern(signature).fullmatch(key) for signature in signatures for key in official)
 
 
 def kept_of(official: Mapping[str, Any], rules: Released) -> dict[str, Any]:
