@@ -8,6 +8,7 @@ import torch
 
 from cclnn import weights
 from cclnn._checks import check_choice
+from cclnn._threads import use_threads
 from cclnn.hub.download import Access
 from cclnn.hub.files import files_in, open_source
 from cclnn.models._base import SRModel
@@ -51,8 +52,10 @@ def load(
     Raises:
         ValueError: an unknown name, a damaged or replaced file, a configuration out of range, weights that do not fit
             it, a device that cannot be used. FileNotFoundError: no such folder, repository, revision or file.
-        PermissionError: a gated repository. OSError: the download failed.
+        PermissionError: a gated repository. OSError: the download failed. RuntimeError: the process was forked after
+            networks had run.
     """
+    use_threads()
     access = Access(Path(cache_dir) if cache_dir else None, token, local_files_only)
     with open_source(source, access, revision=revision) as files:
         return read_model(lambda name: class_named(name, repr(str(files.weights))), files, device=device, dtype=dtype)

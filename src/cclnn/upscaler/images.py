@@ -9,6 +9,7 @@ import torch
 from einops import reduce, repeat
 
 from cclnn._checks import check_choice
+from cclnn._threads import use_threads
 from cclnn._typing import Float, Tensor
 from cclnn.image.arrays import Opened, open_image
 from cclnn.image.transparency import REACH, bleed
@@ -59,6 +60,7 @@ class Upscaler:
 
     Raises:
         ValueError: an option out of range, a device that cannot be used; or as `cclnn.load`. TypeError: no model.
+        RuntimeError: the process was forked after networks had run, whose threads do not survive that.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Upscaler:
         alpha: Alpha = "bicubic",
         edges: Edges = "mirror",
     ) -> None:
+        use_threads()
         check_choice("alpha", alpha, ("bicubic", "model"))
         if not isinstance(model, (str, os.PathLike, SRModel, ForeignModel, OnnxModel)):
             raise TypeError(f"`model` must be a name, a path or a model of cclnn, got {type(model).__name__}.")

@@ -11,6 +11,7 @@ from cclnn._checks import check_at_least, check_choice
 from cclnn._device import usable_device
 from cclnn._machine import memory_at_hand
 from cclnn._names import TILE_RULES, TileRule
+from cclnn._threads import use_threads
 from cclnn._typing import Float, Tensor
 from cclnn.precision import PRECISIONS, Precision, autocast, choose_dtype, lay_out
 from cclnn.pretrained.foreign import Network
@@ -115,6 +116,7 @@ class TiledNetwork:
             dtype: what the network runs in; it decides which tile fits the memory.
             progress: called with (tiles done, tiles in all) before the first tile and after each; the latter may grow.
         """
+        use_threads()
         (height, width), overlap = size, self.execution.overlap
         finished = done = 0  # rows of the image, tiles
         while finished < height:
