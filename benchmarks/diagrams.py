@@ -75,13 +75,13 @@ def attention_stages() -> str:
         Box(("to own, previous and", "next chunk, all rounds"), 4, 1, "lsh_attention", "local"),
         Box(("+",), 5, 1),
         Box(("y",), 6, 1, kind="note"),
-        Box(("stage 1: decide (integers)",), 2, -0.7, kind="note"),
+        Box(("stage 1: decide (integers)",), 2, -0.65, kind="note"),
         Box(("stage 2: attend (gradients)",), 4, 0.3, kind="note"),
     ]
     links = [
         *(Link(a, b) for a, b in ((0, 1), (0, 2), (1, 3), (3, 4), (4, 5), (2, 5), (5, 6), (6, 7))),
         Link(1, 5, via=0.5),
-        Link(0, 6, via=2),
+        Link(0, 6, via=1.75),
     ]
     return draw(boxes, links, title="The sparse attention: queries are hashed, sorted and cut into chunks, then attend")
 

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from cclnn._files import write_atomically
 
-NARROWEST, GAP, LINE, MARGIN = 150, 26, 16, 10
+NARROWEST, GAP, LINE, MARGIN = 100, 24, 16, 10
 FILLS = {"plain": "#eef3fb", "local": "#e3f4e6", "nonlocal": "#fdeedd", "loss": "#fbe4e6", "note": "none"}
 STROKE, TEXT, DIM = "#33557f", "#15202e", "#5b6b80"
 
@@ -37,7 +37,7 @@ class Box:
         """Pixels that the text needs, estimated from the number of characters."""
         if self.is_circle:
             return 26
-        text = 9 + max(7 * len(line) for line in (self.title, *self.lines))
+        text = 16 + max(7 * len(line) for line in (self.title, *self.lines))
         return text if self.kind == "note" else max(NARROWEST, text)
 
     @property
