@@ -1,6 +1,9 @@
 """Arithmetic of sizes that torch.compile and torch.export hold as symbols: `min` and `max` would ask their values."""
 
 import torch
+from torch.nn import functional as F
+
+from cclnn._typing import Tensor
 
 
 def smaller(a: int, b: int) -> int:
@@ -13,3 +16,10 @@ def larger(a: int, b: int) -> int:
     """max(a, b)."""
     size: int = torch.sym_max(a, b)  # type: ignore[no-untyped-call]
     return size
+
+
+def one_more(x: Tensor) -> Tensor:
+    """x with a first axis longer by one, of zeros. For an empty batch, where torch's operators fail or warn: what is
+    computed from it, `[:0]`, is empty and has gradients, all zero.
+    """
+    return F.pad(x, (*[0] * (2 * x.ndim - 2), 0, 1))

@@ -79,8 +79,8 @@ def test_messages(kind, rejects):
         kind(32)(torch.rand(2, 16, 5, 7))
     with rejects(r"`x` must have shape \(b c=32 h w\), got \(32, 5, 7\)"):
         kind(32)(torch.rand(32, 5, 7))
-    with rejects(r"`x` must not be empty, got shape \(0, 32, 5, 7\)"):
-        kind(32)(torch.rand(0, 32, 5, 7))
+    with rejects(r"`x` must not be empty, got shape \(1, 32, 0, 7\)"):
+        kind(32)(torch.rand(1, 32, 0, 7))
     with rejects("`reduction`=16 must divide `channels`=30"):
         kind(30)
     with rejects("`reduction` must be at least 1, got -2"):

@@ -160,6 +160,23 @@ assert "torch._dynamo" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@every_layer
+def test_an_empty_batch_gives_an_empty_batch(layer):
+    """As torch's convolutions have it, with gradients, all zero."""
+    built = build(layer)
+    inputs = inputs_of(layer, built)
+    full, empty = results(built(*inputs)), results(built(*(x[:0].requires_grad_() for x in inputs)))
+    for whole, none in zip(full, empty, strict=True):
+        assert none.shape == (whole.shape if whole.ndim == 0 else (0, *whole.shape[1:]))
+        assert none.ndim or none == 0
+    sum(result.sum() for result in empty).backward()
+    assert not any(parameter.grad.any() for parameter in built.parameters() if parameter.grad is not None)
+
+
+def results(out):
+    return out if isinstance(out, tuple) else (out,)
+
+
 @pytest.mark.parametrize(
     ("layer", "given"),
     [

@@ -318,3 +318,13 @@ def test_too_few_rotations_are_rejected(rejects):
     layer = NonLocalSparseAttention(8)
     with rejects("`rotations` .*3.*got"):
         layer(torch.rand(1, 8, 24, 31), rotations=torch.rand(2, 4, 2))
+
+
+@pytest.mark.parametrize("name", ["n_hashes", "seed"])
+def test_what_the_rotations_depend_on_is_fixed(name):
+    layer = NonLocalSparseAttention(8, n_hashes=2, seed=3)
+    with pytest.raises(AttributeError, match=rf"`{name}` cannot be set later: .* Make a layer with {name}=5 and load"):
+        setattr(layer, name, 5)
+    assert (layer.n_hashes, layer.seed) == (2, 3)
+    again = NonLocalSparseAttention(8, n_hashes=2, seed=5)
+    again.load_state_dict(layer.state_dict())

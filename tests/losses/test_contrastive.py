@@ -113,8 +113,8 @@ def test_impossible_ratios_are_rejected(ratio, rejects):
 def test_messages(rejects):
     with rejects(r"`weights` must have shape \(b c\), got \(2, 20, 1, 1\)"):
         channel_contrastive_loss(torch.rand(2, 20, 1, 1))
-    with rejects(r"`weights` must not be empty, got shape \(0, 20\)"):
-        channel_contrastive_loss(torch.rand(0, 20))
+    with rejects(r"`weights` must not be empty, got shape \(2, 0\)"):
+        channel_contrastive_loss(torch.rand(2, 0))
     with rejects("`weights` needs at least 2 channels to compare, got 1"):
         channel_contrastive_loss(torch.rand(2, 1))
     with rejects("`reduction` must be one of 'mean', 'sum', got 'none'"):

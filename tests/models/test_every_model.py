@@ -224,6 +224,16 @@ def test_channels_last_gives_the_same(name):
 
 
 @every_model
+def test_no_images_give_no_images(name):
+    model = small(name)
+    y, loss = model(torch.rand(0, 3, 5, 7), return_loss=True)
+    assert y.shape == (0, 3, 5 * model.scale, 7 * model.scale)
+    assert loss == 0
+    (y.sum() + loss).backward()
+    assert not any(parameter.grad.any() for parameter in model.parameters())
+
+
+@every_model
 def test_images_of_wrong_shape_are_rejected(name, rejects):
     model = small(name)
     with rejects(r"`x` must have shape \(b c=3 h w\), got \(1, 1, 5, 7\)"):

@@ -231,3 +231,15 @@ def test_long_lists_of_problems_are_cut(tmp_path, model):
     rewrite(path, **{f"extra.{i}": torch.zeros(1) for i in range(60)})
     with pytest.raises(ValueError, match=r"unexpected extra\.0; .*; and 10 more\.$"):
         cclnn.load(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    "change", [torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.weight_norm, torch.nn.utils.spectral_norm]
+)
+def test_parametrised_weights_are_refused_as_load_would(change, tmp_path, rejects):
+    model = cclnn.models.EDSR(2, channels=4, n_resblocks=1)
+    change(model.body[0].conv1)
+    with rejects("this EDSR has parametrised weights, which `load` could not read, in body.0.conv1. Fold them first"):
+        model.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()

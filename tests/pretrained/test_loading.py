@@ -127,3 +127,35 @@ def test_local_files_load_without_the_client_and_without_the_compiler(tmp_path):
     code = "import sys; cclnn.load('cclnn-t-x2'); result = {'huggingface_hub', 'torch._dynamo'} & set(sys.modules)"
     assert client.run(code) == set()
     client.close()
+
+
+def test_an_architecture_is_not_a_published_name(rejects):
+    with rejects(r"'cclnn-l' is an architecture: cclnn\.create_model\('cclnn-l'\) makes one with random weights"):
+        cclnn.load("cclnn-l")
+
+
+def test_a_dtype_as_text_suggests_torch_s_own(rejects):
+    with rejects(r"got 'float16'\. Did you mean torch\.float16\?"):
+        cclnn.load("cclnn-t-x2", dtype="float16")
+
+
+@pytest.mark.parametrize("backend", ["reference", "portable"])
+def test_backend(backend, tmp_path):
+    x = torch.rand(1, 3, 9, 11)
+    model, chosen = cclnn.load("cclnn-t-x2"), cclnn.load("cclnn-t-x2", backend=backend)
+    backends = [module.backend for module in chosen.modules() if hasattr(module, "backend")]
+    assert len(backends) == 2
+    assert set(backends) == {backend}
+    with torch.no_grad():
+        torch.testing.assert_close(chosen(x), model(x), rtol=0, atol=1e-5)
+    chosen.save_pretrained(tmp_path)
+    assert type(model).from_pretrained(tmp_path, backend=backend).config == model.config
+
+
+def test_backend_of_a_network_without_sparse_attention(tmp_path, rejects):
+    cclnn.create_model("edsr-baseline", channels=4, n_resblocks=1).save_pretrained(tmp_path)
+    assert cclnn.load(tmp_path, backend="auto")
+    with rejects("`backend`='chunked': this EDSR has no sparse attention. Use 'auto'"):
+        cclnn.load(tmp_path, backend="chunked")
+    with rejects("`backend` must be one of .*, got 'chunky'. Did you mean 'chunked'?"):
+        cclnn.load(tmp_path, backend="chunky")

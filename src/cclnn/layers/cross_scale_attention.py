@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_divides, check_shape
+from cclnn._sizes import one_more
 from cclnn._typing import Float, Tensor
 from cclnn.ops.patches import patch_attention
 
@@ -66,6 +67,8 @@ class CrossScaleAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
         check_shape("x", x, "b c h w", c=self.channels)
+        if not len(x):
+            return self.forward(one_more(x))[:0]
         s, (height, width) = self.scale, x.shape[2:]
         x = repeat_last(x, s)
         key = self.key(reduce_bilinear(x, s))

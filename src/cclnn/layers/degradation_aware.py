@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_divides, check_shape
+from cclnn._sizes import one_more
 from cclnn._typing import Float, Tensor
 from cclnn.layers.cbam import check_odd
 
@@ -58,6 +59,8 @@ class DegradationAwareConv(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"], v: Float[Tensor, "b c"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
         check_shape("v", v, "b c", b=x.shape[0], c=self.channels)
+        if not len(x):
+            return self.forward(one_more(x), one_more(v))[:0]
         side = self.kernel_size
         kernels = rearrange(self.kernel(leaky(self.kernel_hidden(v))), "b (c i j) -> (b c) 1 i j", i=side, j=side)
         planes = rearrange(x, "b c h w -> 1 (b c) h w")

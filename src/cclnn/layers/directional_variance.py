@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from cclnn._checks import check_at_least, check_shape
+from cclnn._sizes import one_more
 from cclnn._typing import Float, Tensor
 from cclnn.layers.weight_norm_conv import WeightNormConv2d
 
@@ -39,6 +40,8 @@ class DirectionalVarianceAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
+        if not len(x):
+            return self.forward(one_more(x))[:0]
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         rows = self.conv_h(wide.var(dim=3, correction=0, keepdim=True).to(x.dtype)).sigmoid()
         columns = self.conv_w(wide.var(dim=2, correction=0, keepdim=True).to(x.dtype)).sigmoid()

@@ -138,8 +138,8 @@ class EfficientNonLocalContrastiveAttention(BlockWithLoss, nn.Module):
         scores = largest_scores(query, key, count=count).exp()
         relevant = scores[..., RELEVANT].mean(dim=-1)
         irrelevant = scores[..., -(IRRELEVANT.stop - IRRELEVANT.start) :].mean(dim=-1)
-        loss: Tensor = (self.margin - (relevant / (irrelevant + 1e-6)).log()).relu().mean()
-        return loss
+        each: Tensor = (self.margin - (relevant / (irrelevant + 1e-6)).log()).relu()
+        return each.mean() if len(each) else each.sum()
 
     def extra_repr(self) -> str:
         return (

@@ -124,14 +124,14 @@ class NonLocalSparseAttention(nn.Module):
         self.channels = channels
         self.reduction = reduction
         self.embed_width = channels // reduction
-        self.n_hashes = n_hashes
+        self._n_hashes = n_hashes
         self.chunk_size = chunk_size
         self.res_scale = res_scale
         self.similarity: Similarity = similarity
         self.centre = centre
         self.local_round = local_round
         self.stride = stride
-        self.seed = seed
+        self._seed = seed
         self.backend: Backend = backend
         width = channels * stride**2
         self.conv_match = nn.Conv2d(width, self.embed_width, 3, padding=1, device=device, dtype=dtype)
@@ -150,6 +150,24 @@ class NonLocalSparseAttention(nn.Module):
             rotations = rotations.to(self.conv_match.weight.device)
         self.register_buffer("rotations", rotations, persistent=False)
 
+    @property
+    def n_hashes(self) -> int:
+        """Rounds of hashing, fixed with the rotations."""
+        return self._n_hashes
+
+    @n_hashes.setter
+    def n_hashes(self, value: int) -> None:
+        raise AttributeError(_fixed("n_hashes", value))
+
+    @property
+    def seed(self) -> int:
+        """Of the rotations used in evaluation."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        raise AttributeError(_fixed("seed", value))
+
     def forward(
         self, x: Float[Tensor, "b c h w"], *, rotations: Float[Tensor, "e r half"] | None = None
     ) -> Float[Tensor, "b c h w"]:
@@ -158,7 +176,7 @@ class NonLocalSparseAttention(nn.Module):
         query = self._query(features)
         value = self._values(features)
         mean = self._mean(query)
-        if mean is not None and self.training:
+        if mean is not None and self.training and len(x):
             self._track(mean)
         match = self._match(query, mean, features.shape[3], rotations)
         return self.add(x, lsh_attention(match.query, value, match.plan, backend=self.backend))
@@ -286,3 +304,10 @@ class NonLocalSparseAttention(nn.Module):
             f"res_scale={self.res_scale}, similarity={self.similarity!r}, centre={self.centre}, "
             f"local_round={self.local_round}, stride={self.stride}, seed={self.seed}, backend={self.backend!r}"
         )
+
+
+def _fixed(name: str, value: int) -> str:
+    return (
+        f"`{name}` cannot be set later: rotations are drawn when the layer is made. Make a layer with {name}={value} "
+        f"and load this one's state dict into it, or give `rotations` to the call."
+    )

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from cclnn._checks import check_at_least, check_shape
+from cclnn._sizes import one_more
 from cclnn._typing import Float, Tensor
 
 
@@ -53,6 +54,8 @@ class Upsampler(nn.Sequential):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
         check_shape("x", x, "b c h w", c=self.channels)
+        if not len(x):
+            return self.forward(one_more(x))[:0]
         out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # torch does not annotate it
         return out
 

@@ -32,7 +32,7 @@ def channel_contrastive_loss(
         reduction: "mean", or "sum" for Eq. 4's literal sum over i = 1..C, a factor C.
 
     Returns:
-        0-dim tensor, float32 or wider.
+        0-dim tensor, float32 or wider; 0 for a batch of no images.
 
     >>> import torch
     >>> channel_contrastive_loss(torch.tensor([[1.0, 0.7, 0.2, 0.0]]), ratio=0.25)
@@ -47,7 +47,8 @@ def channel_contrastive_loss(
     if 2 * k > channels:
         raise ValueError(f"`weights` needs at least 2 channels to compare, got {channels}.")
     ordered = _wide(weights).sort(dim=1, descending=True).values  # Eq. 3
-    loss = (_log_mean_exp(ordered[:, -k:]) - _log_mean_exp(ordered[:, :k]) + margin).mean()  # Eq. 4
+    each = _log_mean_exp(ordered[:, -k:]) - _log_mean_exp(ordered[:, :k]) + margin  # Eq. 4
+    loss = each.mean() if len(each) else each.sum()
     return loss * channels if reduction == "sum" else loss
 
 

@@ -7,7 +7,7 @@ from cclnn._typing import Float, Tensor
 
 
 def channel_sparsity_loss(weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
-    """mean |W| over channels and images, float32 or wider.   (Liu et al. 2024, Eq. 7)
+    """mean |W| over channels and images, float32 or wider; 0 without images.   (Liu et al. 2024, Eq. 7)
 
     Args:
         weights: W of each image, one per channel.
@@ -18,7 +18,8 @@ def channel_sparsity_loss(weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
     """
     check_floating("weights", weights)
     check_shape("weights", weights, "b c")
-    return (weights if weights.dtype.itemsize >= 4 else weights.float()).abs().mean()
+    size = (weights if weights.dtype.itemsize >= 4 else weights.float()).abs()
+    return size.mean() if len(size) else size.sum()
 
 
 class ChannelSparsityLoss(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 from torch.nn import functional as F
 
-from cclnn._checks import check_at_least, check_choice, check_shape
+from cclnn._checks import check_at_least, check_choice, check_not_empty, check_shape
 from cclnn._typing import Float, Tensor
 from cclnn.ops.color import rgb_to_y
 
@@ -139,6 +139,7 @@ def _read(name: str, image: Tensor | Array, data_range: float | None) -> Float[T
     if not (x.is_floating_point() or x.dtype == torch.uint8):
         raise TypeError(f"`{name}` must hold uint8 or floating-point numbers, got {x.dtype}.")
     check_shape(name, x, "b c h w")
+    check_not_empty(name, x, "b c h w")
     if x.shape[1] not in (1, 3):
         raise ValueError(f"`{name}` must have 1 or 3 channels, got {x.shape[1]}.")
     if x.dtype == torch.uint8:

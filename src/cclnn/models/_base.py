@@ -10,6 +10,7 @@ import torch
 
 from cclnn._checks import check_shape
 from cclnn._eager import has_numbers
+from cclnn._sizes import one_more
 from cclnn._typing import Float, Tensor
 from cclnn.hub.download import Access
 from cclnn.hub.files import open_source
@@ -17,6 +18,7 @@ from cclnn.hub.upload import upload_folder
 from cclnn.models import _files
 from cclnn.models._architecture import Architecture
 from cclnn.models._configured import ConfiguredModel
+from cclnn.ops.sparse_attention import Backend
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -62,7 +64,11 @@ class SRModel(ConfiguredModel):
             )
         if has_numbers(x) and self._looks:  # in this order: compiled code must not depend on the count
             self._looks = 0 if _warn_of_range(x) else self._looks - 1
-        sr, loss = self.super_resolve(x)
+        if len(x):
+            sr, loss = self.super_resolve(x)
+        else:
+            sr, loss = self.super_resolve(one_more(x))
+            sr, loss = sr[:0], None if loss is None else 0 * loss
         sr = sr.to(x.dtype)
         if not return_loss:
             return sr
@@ -79,6 +85,7 @@ class SRModel(ConfiguredModel):
         local_files_only: bool = False,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
+        backend: Backend = "auto",
     ) -> "Self":
         """As `cclnn.load`, which documents the arguments; `source` must hold a model of this class."""
 
@@ -89,7 +96,7 @@ class SRModel(ConfiguredModel):
 
         access = Access(Path(cache_dir) if cache_dir else None, token, local_files_only)
         with open_source(source, access, revision=revision) as files:
-            return _files.read_model(this_class, files, device=device, dtype=dtype)
+            return _files.read_model(this_class, files, device=device, dtype=dtype, backend=backend)
 
     def save_pretrained(
         self,

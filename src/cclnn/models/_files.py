@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from cclnn._arguments import problems_of
 from cclnn._checks import check_choice
@@ -22,7 +23,9 @@ from cclnn.hub.description import Description
 from cclnn.hub.files import Files
 from cclnn.hub.names import unwrap
 from cclnn.hub.source import SCHEME
+from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
 from cclnn.models._configured import ConfiguredModel
+from cclnn.ops.sparse_attention import BACKENDS, Backend
 
 COMPUTED = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 LISTED = 50  # problems in one message
@@ -37,6 +40,7 @@ def read_model(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
+    backend: Backend = "auto",
 ) -> ModelT:
     """The model in a weights file, in eval mode; every key and shape must match.
 
@@ -47,7 +51,9 @@ def read_model(
         files: what was opened.
         device: where the model goes.
         dtype: of its parameters; None is float32, whatever is stored.
+        backend: of its sparse attentions; one that has none takes "auto" only.
     """
+    check_choice("backend", backend, BACKENDS)
     dtype = torch.float32 if dtype is None else dtype
     check_choice("dtype", dtype, COMPUTED)
     device = usable_device(device)
@@ -56,8 +62,17 @@ def read_model(
         model = build(kind, container.description.arguments, container.source)
         check_fit(model, container.shapes, container.source, container.wrong_types(model.state_dict()))
         tensors = container.tensors()
+    _choose_backend(model, backend)
     fill(model, {name: x.to(torch.float32 if x.is_floating_point() else x.dtype) for name, x in tensors.items()})
     return model.to(device=device, dtype=dtype).eval()
+
+
+def _choose_backend(model: nn.Module, backend: Backend) -> None:
+    attentions = [module for module in model.modules() if isinstance(module, NonLocalSparseAttention)]
+    if backend != "auto" and not attentions:
+        raise ValueError(f"`backend`={backend!r}: this {type(model).__name__} has no sparse attention. Use 'auto'.")
+    for attention in attentions:
+        attention.backend = backend
 
 
 def build(kind: type[ModelT], arguments: Mapping[str, Any], source: str) -> ModelT:
@@ -128,6 +143,12 @@ def pack(model: ConfiguredModel, dtype: torch.dtype) -> dict[str, Tensor]:
     check_choice("dtype", dtype, STORED)
     kind, state = type(model), model.state_dict()
     check_arguments(kind, model.config, kind.__name__)
+    if parts := [name for name, module in model.named_modules() if _is_parametrized(module)]:
+        raise ValueError(
+            f"this {kind.__name__} has parametrised weights, which `load` could not read, in {', '.join(parts[:10])}. "
+            f"Fold them first: torch.nn.utils.parametrize.remove_parametrizations(module, 'weight'), or "
+            f"torch.nn.utils.remove_weight_norm(module)."
+        )
     names = unwrap(state, kind.__name__)
     twin = weightless(kind, model.config)
     check_fit(twin, {name: tuple(state[stored].shape) for name, stored in names.items()}, f"this {kind.__name__}")
@@ -138,6 +159,12 @@ def pack(model: ConfiguredModel, dtype: torch.dtype) -> dict[str, Tensor]:
     }
     check_finite(tensors, f"{kind.__name__} as {str(dtype).removeprefix('torch.')}")
     return tensors
+
+
+def _is_parametrized(module: nn.Module) -> bool:
+    """By torch's parametrisations, or by the hooks that its weight_norm and spectral_norm used before."""
+    hooks = (type(hook).__name__ for hook in module._forward_pre_hooks.values())
+    return is_parametrized(module) or not {"WeightNorm", "SpectralNorm"}.isdisjoint(hooks)
 
 
 def write_model(model: ConfiguredModel, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:

@@ -105,7 +105,7 @@ def blocks(images: int, rows: int, width: int) -> Iterator[tuple[slice, slice]]:
 
 def _block(images: int, rows: int, width: int) -> tuple[int, int]:
     """How many images and rows the largest block has."""
-    return min(images, max(1, WORKSPACE // (rows * width))), min(rows, max(1, WORKSPACE // width))
+    return max(1, min(images, WORKSPACE // (rows * width))), min(rows, max(1, WORKSPACE // width))
 
 
 class _Weights:

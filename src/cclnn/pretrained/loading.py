@@ -13,7 +13,8 @@ from cclnn.hub.download import Access
 from cclnn.hub.files import files_in, open_source
 from cclnn.models._base import SRModel
 from cclnn.models._files import read_model
-from cclnn.models.registry import class_named
+from cclnn.models.registry import class_named, list_models
+from cclnn.ops.sparse_attention import Backend
 
 LICENSE = "apache-2.0"  # the package's, and so that of weights whose entry names no other
 
@@ -32,6 +33,7 @@ def load(
     local_files_only: bool = False,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
+    backend: Backend = "auto",
 ) -> SRModel:
     """A model with its trained weights, in eval mode.
 
@@ -48,6 +50,7 @@ def load(
         local_files_only: download nothing.
         device: where the model goes.
         dtype: number format of its parameters; None is float32, whatever was stored.
+        backend: of its sparse attentions, see `cclnn.ops.lsh_attention`.
 
     Raises:
         ValueError: an unknown name, a damaged or replaced file, a configuration out of range, weights that do not fit
@@ -57,8 +60,15 @@ def load(
     """
     use_threads()
     access = Access(Path(cache_dir) if cache_dir else None, token, local_files_only)
-    with open_source(source, access, revision=revision) as files:
-        return read_model(lambda name: class_named(name, repr(str(files.weights))), files, device=device, dtype=dtype)
+    made: dict[str, Any] = {"device": device, "dtype": dtype, "backend": backend}
+    try:
+        with open_source(source, access, revision=revision) as files:
+            return read_model(lambda name: class_named(name, repr(str(files.weights))), files, **made)
+    except (ValueError, FileNotFoundError) as error:
+        if source in list_models():
+            hint = f"{source!r} is an architecture: cclnn.create_model({source!r}) makes one with random weights."
+            raise type(error)(f"{error} {hint}") from error
+        raise
 
 
 def load_folder(folder: str | os.PathLike[str]) -> SRModel:

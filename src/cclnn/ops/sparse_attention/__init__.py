@@ -67,7 +67,9 @@ def lsh_attention(
     dtype = autocast_dtype(query) or torch.promote_types(query.dtype, value.dtype)
     with without_autocast(query):
         query, value = query.to(dtype), value.to(dtype)
-        if backend == "auto":
+        if not len(query):
+            backend = "reference"  # the others sum in groups of images
+        elif backend == "auto":
             backend = "reference" if why_not("chunked", query, value, plan) else "chunked"
         elif reason := why_not(backend, query, value, plan):
             other = "backend='reference'" if why_no_operator(query, value) else "backend='auto'"

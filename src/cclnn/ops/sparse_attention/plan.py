@@ -74,6 +74,8 @@ def hash_codes(
 
 
 def _hash_codes(embed: Tensor, rotations: Tensor, half: int) -> Tensor:
+    if not len(embed):
+        return _empty_codes(embed, rotations, half)
     with without_autocast(embed):
         axes = rearrange(rotations[..., :half].float(), "e r half -> r half e").contiguous()
         tokens = rearrange(embed, "b n e -> (b n) e")
@@ -136,7 +138,7 @@ def _stable_order(codes: Tensor) -> Tensor:
     """codes.argsort(dim=-1, stable=True), int64. On a CPU by NumPy, which sorts small integers by their digits, many
     times as fast as torch compares them.
     """
-    if codes.device.type == "cpu" and codes.amin() >= 0:
+    if codes.device.type == "cpu" and codes.numel() and codes.amin() >= 0:
         for small in (np.uint8, np.uint16):
             if codes.amax() <= np.iinfo(small).max:
                 order = codes.numpy().astype(small).argsort(axis=-1, kind="stable")
