@@ -35,6 +35,17 @@ def test_the_first_step_of_muon_is_the_direction_of_the_gradient():
     assert_close(before - kernel.detach(), 0.5 * 0.2 * 81**0.5 * direction)
 
 
+def test_decay_bounds_what_equal_steps_make_grow():
+    """With one direction for ever, the kernel ends where its decay is as large as the step."""
+    kernel = nn.Parameter(torch.zeros(8, 10, dtype=torch.float64))
+    optimizer = MuonAdam([kernel], [], muon_lr=0.1, lr=1.0, decay=0.5)
+    gradient = torch.randn(8, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    for _ in range(600):
+        kernel.grad = gradient
+        optimizer.step()
+    assert_close(kernel.detach(), -0.2 * 10**0.5 * orthogonalise(gradient[None])[0] / 0.5)
+
+
 def test_muon_looks_ahead_along_its_running_mean():
     kernel = nn.Parameter(torch.zeros(8, 10))
     optimizer = MuonAdam([kernel], [], muon_lr=1.0, lr=1.0, momentum=0.9)

@@ -110,7 +110,12 @@ def build(settings: Settings, accelerator: Accelerator) -> state.Run:
     ema = AveragedModel(model, multi_avg_fn=state.moving_average(settings.ema)) if settings.ema else None
     try:
         optimizer = make_optimizer(
-            model, kind=settings.optimizer, lr=settings.lr, muon_lr=settings.muon_lr, beta2=settings.beta2
+            model,
+            kind=settings.optimizer,
+            lr=settings.lr,
+            muon_lr=settings.muon_lr,
+            muon_decay=settings.muon_decay,
+            beta2=settings.beta2,
         )
     except ValueError as error:
         sys.exit(f"--optimizer {settings.optimizer}: {error}")

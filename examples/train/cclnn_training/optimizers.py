@@ -17,15 +17,16 @@ class MuonAdam(Optimizer):
     """Muon for `matrices`, Adam for `others`.   (Jordan et al. 2024; Kingma and Ba 2015)
 
     A kernel is a matrix M with a row per output channel. Its gradient's running mean, with Nesterov's look ahead, is
-    replaced by the nearest matrix whose singular values are all about 1: M -= lr * 0.2 sqrt(max(rows, columns)) O. The
-    factor gives O the size of a usual step of Adam (Liu et al. 2025, Moonlight, Eq. 4). torch.optim.Muon takes
-    matrices alone and iterates in bfloat16, which processors without that format emulate; here kernels of one shape are
-    iterated together, in float32.
+    replaced by the nearest matrix whose singular values are all about 1: M -= lr * (0.2 sqrt(max(rows, columns)) O +
+    decay M). The factor gives O the size of a usual step of Adam, the decay bounds M, which steps of one size make grow
+    as long as a run lasts (Liu et al. 2025, Moonlight, Eq. 3-4). torch.optim.Muon takes matrices alone and iterates in
+    bfloat16, which processors without that format emulate; here kernels of one shape are iterated together, in float32.
 
     Args:
         matrices: weights of two or more dimensions.
         others: all other parameters.
         muon_lr, lr: highest learning rates of the two.
+        decay: of the matrices; after 1 / (lr * decay) steps little is left of what they were.
         momentum: of Muon's running mean.
         betas, eps: of Adam.
     """
@@ -37,12 +38,13 @@ class MuonAdam(Optimizer):
         *,
         muon_lr: float,
         lr: float,
+        decay: float = 0.0,
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
         groups = [
-            {"params": [*matrices], "rule": "muon", "lr": muon_lr, "highest": muon_lr},
+            {"params": [*matrices], "rule": "muon", "lr": muon_lr, "highest": muon_lr, "decay": decay},
             {"params": [*others], "rule": "adam", "lr": lr, "highest": lr},
         ]
         super().__init__(groups, {"momentum": momentum, "betas": betas, "eps": eps})
@@ -62,7 +64,7 @@ class MuonAdam(Optimizer):
             directions = torch.stack([self._look_ahead(kernel, group["momentum"]).flatten(1) for kernel in some])
             size = 0.2 * max(directions.shape[1:]) ** 0.5
             for kernel, direction in zip(some, orthogonalise(directions), strict=True):
-                kernel.sub_(direction.view(shape), alpha=group["lr"] * size)
+                kernel.mul_(1 - group["lr"] * group["decay"]).sub_(direction.view(shape), alpha=group["lr"] * size)
 
     def _look_ahead(self, kernel: nn.Parameter, momentum: float) -> Tensor:
         assert kernel.grad is not None
@@ -87,7 +89,9 @@ class MuonAdam(Optimizer):
             parameter.addcdiv_(state["mean"], spread, value=-group["lr"] / (1 - beta1 ** state["count"]))
 
 
-def make_optimizer(model: nn.Module, *, kind: str, lr: float, muon_lr: float, beta2: float) -> Optimizer:
+def make_optimizer(
+    model: nn.Module, *, kind: str, lr: float, muon_lr: float, beta2: float, muon_decay: float = 0.0
+) -> Optimizer:
     """The optimiser that `--optimizer` names. Each of its groups has its highest learning rate as "highest".
 
     Raises:
@@ -99,7 +103,7 @@ def make_optimizer(model: nn.Module, *, kind: str, lr: float, muon_lr: float, be
     matrices, others = divide(model)
     if not matrices:
         raise ValueError(f"{type(model).__name__} has no convolution of {LEAST_WIDTH} channels or more in its `body`")
-    return MuonAdam(matrices, others, muon_lr=muon_lr, lr=lr, betas=betas)
+    return MuonAdam(matrices, others, muon_lr=muon_lr, lr=lr, decay=muon_decay, betas=betas)
 
 
 def divide(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -57,6 +57,7 @@ class Settings:
     lr: float = setting(1e-3, "highest learning rate of Adam (paper: 1e-4)")
     optimizer: str = setting("adam", "for every weight, or Muon for the trunk's convolutions", ("adam", "muon"))
     muon_lr: float = setting(2e-3, "highest learning rate of Muon, for --optimizer muon")
+    muon_decay: float = setting(0.1, "of those kernels, in shares of the learning rate; without it they grow on and on")
     beta2: float = setting(0.999, "Adam's second beta (paper: 0.999)")
     schedule: str = setting("cosine", "of the learning rates, see schedules.py", ("steps", "cosine", "one-cycle"))
     decay_every: int = setting(200_000, "steps until the learning rate halves, for --schedule steps")
@@ -165,9 +166,9 @@ def check(settings: Settings) -> None:
 
 LEAST = {
     "validation": 1, "validation_crop": 0, "patch": 1, "candidates": 1, "workers": 0, "steps": 1, "batch": 1,
-    "accumulate": 1, "lr": 0, "muon_lr": 0, "beta2": 0, "decay_every": 1, "warmup": 0, "contrastive_weight": 0,
-    "contrastive_after": 0, "clip": 0, "ema": 0, "explosion": 1, "seed": 0, "validate_every": 1, "save_every": 1,
-    "log_every": 1,
+    "accumulate": 1, "lr": 0, "muon_lr": 0, "muon_decay": 0, "beta2": 0, "decay_every": 1, "warmup": 0,
+    "contrastive_weight": 0, "contrastive_after": 0, "clip": 0, "ema": 0, "explosion": 1, "seed": 0,
+    "validate_every": 1, "save_every": 1, "log_every": 1,
 }  # fmt: skip
 
 
