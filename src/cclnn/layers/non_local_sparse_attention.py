@@ -161,7 +161,7 @@ class NonLocalSparseAttention(nn.Module):
 
     @property
     def seed(self) -> int:
-        """Of the rotations used in evaluation."""
+        """Seed of the rotations used in evaluation."""
         return self._seed
 
     @seed.setter
