@@ -13,6 +13,6 @@ def usable_device(device: str | torch.device) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)  # a name alone does not tell: without CUDA, even "cuda" is one
     except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).split("\n")[0].rstrip(".")
+        reason = str(error).split("\n")[0].split(". ")[0].rstrip(".")  # torch goes on with a list of its parts
         raise ValueError(f"`device`={str(device)!r} cannot be used here: {reason}.") from error
     return found

@@ -341,6 +341,20 @@ def test_long_names_into_a_folder_and_beside(tmp_path, run):
     assert len(names(tmp_path)) == 3
 
 
+def test_a_result_s_name_that_is_too_long_is_a_failure_of_that_image(folder, run):
+    long = folder / ("n" * 251 + ".png")
+    shutil.copy(folder / "a.png", long)
+    done = run(long, folder / "b.png")
+    assert done.exit_code == 1
+    assert "1 done, 0 skipped (done before), 1 failed" in done.stdout
+    assert done.stderr.startswith(f"failed: {long}: ")
+    assert "File name too long" in done.stderr
+    assert done.stderr.count("\n") == 1
+    done = run(long)
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "_x2.png': File name too long." in done.stderr
+
+
 def test_a_hidden_file_that_looks_like_ours_survives(folder, run):
     (folder / ".a_x2.png.parts-list").write_text("a user's")
     assert run(folder / "a.png").exit_code == 0
@@ -468,6 +482,7 @@ def test_mps_where_there_is_none_is_one_line(folder, run):
     assert done.exit_code == 1
     assert done.output.startswith("Error: `device`='mps' cannot be used here")
     assert done.output.count("\n") == 1
+    assert len(done.output) < 200
 
 
 def test_several_threads_write_at_once(tmp_path):

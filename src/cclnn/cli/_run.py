@@ -49,14 +49,13 @@ class Run:
 
     def _is_settled(self, number: int, job: Job) -> bool:
         """Do a job, or find out that it is done or cannot be done; False where another run works on it."""
-        if self.shared and job not in self.wrong and job.target.exists():
-            remove_dead_claims(job.target)
-            self.report.skipped(job)
-            return True
         self.report.begin(job, batch=self.plan.batch)
         try:
             if job in self.wrong:
                 raise ValueError(self.wrong[job])
+            if self.shared and job.target.exists():
+                remove_dead_claims(job.target)
+                raise FileExistsError
             if self.plan.batch:
                 with suppress(FileExistsError):  # a file is in the way, which the worker tells
                     job.target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +66,7 @@ class Run:
                 self.report.done(job, self.worker.run(job, place, batch=self.plan.batch))
         except Taken:
             return False
-        except FileExistsError:  # another run was faster
+        except FileExistsError:  # it was done before, or another run was faster
             self.report.skipped(job)
         except click.ClickException:
             raise  # every image would fail in the same way

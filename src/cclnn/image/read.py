@@ -238,7 +238,8 @@ def open_with_pillow(file: BinaryFile, name: str) -> Any:
             if known_format(file.read(HEAD)):
                 raise ImageFileError(f"cannot read {name}: the file is damaged (its header cannot be read).") from None
             raise
-        raise ImageFileError(f"cannot use {name}: TIFFs of its kind ({kind}) are not supported.") from None
+        way = "convert it to grey or RGB of 8 or 16 bits"
+        raise ImageFileError(f"cannot use {name}: TIFFs of its kind ({kind}) are not supported: {way}.") from None
 
 
 @contextmanager

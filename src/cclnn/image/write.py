@@ -26,10 +26,14 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Check that a file can be written to `path`; call it before hours of work.
 
     Raises:
-        ImageFileError: the folder is missing or not writable, `path` is a folder, or a file that `overwrite` does not
-            allow to replace.
+        ImageFileError: the folder is missing or not writable, the name is too long, `path` is a folder, or a file that
+            `overwrite` does not allow to replace.
     """
     path = Path(path)
+    try:
+        path.exists()
+    except OSError as error:
+        raise ImageFileError(f"cannot write {str(path)!r}: {error.strerror or error}.") from error
     if not path.parent.is_dir():
         raise ImageFileError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}.")
     if path.is_dir():
