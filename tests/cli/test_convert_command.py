@@ -9,7 +9,10 @@ from golden.reader import assert_golden, read
 
 import cclnn
 from cclnn.cli.commands import cli
+from cclnn.hub import read_state_dict
 from cclnn.layers import NonLocalSparseAttention
+from cclnn.models.registry import ARCHITECTURES
+from cclnn.pretrained import to_official
 
 
 def run(*arguments):
@@ -44,6 +47,25 @@ def test_the_released_output_is_reproduced(tmp_path, name, architecture, suffix)
     white = case.params["rgb_range"]
     expected = case["output.y"]
     assert_golden(model(case["input.x"] / white) * white, expected, float32=1e-4, scale=expected.std().item())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ARCHITECTURES.values() if kind.architecture.released])
+@pytest.mark.parametrize(("container", "suffix"), [("params_ema", ".pt"), ("state_dict", ".safetensors")])
+def test_auto_converts_every_architecture_there_and_back(kind, container, suffix, tmp_path):
+    """As trainers save it, in a container and from several GPUs: no tensor changes."""
+    official = to_official(kind(**kind.architecture.small))
+    torch.save({container: {f"module.{key}": tensor for key, tensor in official.items()}}, tmp_path / "in.pt")
+    hidden = [name for name in kind.architecture.small if name in kind.architecture.released.unseen]
+    settings = [part for name in hidden for part in ("--set", f"{name}={kind.architecture.small[name]}")]
+    done = run(tmp_path / "in.pt", "--arch", "auto", "-o", tmp_path / "ours", *settings)
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"wrote {tmp_path / 'ours'}: {kind.__name__} with ")
+    file = tmp_path / f"back{suffix}"
+    done = run(tmp_path / "ours", "--to-released", "-o", file)
+    assert done.output == f"wrote {file}: {len(official)} tensors under the names of the released code\n"
+    back = read_state_dict(file)
+    assert back.keys() == official.keys()
+    assert all(torch.equal(back[key], tensor) for key, tensor in official.items())
 
 
 def test_says_what_it_found(checkpoint, tmp_path):
@@ -108,6 +130,10 @@ def test_mistakes_are_one_line_and_write_nothing(checkpoint, tmp_path):
     assert "--set does not fit edsr: " in message(checkpoint, "--arch", "edsr", "--set", "n_hashes=3")
     assert "res_scale must lie in [-100, 100], got 1000" in message(
         checkpoint, "--arch", "edsr", "--set", "res_scale=1000"
+    )
+    assert "--to-released takes neither --arch nor --set." in message("cclnn-t-x2", "--to-released", "--arch", "edsr")
+    assert "--output must end in .pt, .pth, .safetensors with --to-released, got" in message(
+        "cclnn-t-x2", "--to-released"
     )
     torch.save({"state_dict": {}, "hook": Path}, checkpoint)
     assert "is refused: it holds more than tensors and plain containers" in message(checkpoint)
