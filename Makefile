@@ -6,6 +6,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .
 DEMO := examples/images/chelsea
 # A process of its own: Triton reads TRITON_INTERPRET when it is first imported, and other tests import it without.
 FUSED := tests/ops/test_fused.py
+# The integrations' environment, its packages, and the tests that need them; the other tests run without.
+LAYER := .venv/integrations
+PACKAGES := "gradio>=6,<7" "playwright>=1.50"
+LARGE := tests/integrations/test_demo.py
 ANNOTATED := --jaxtyping-packages=cclnn,beartype.beartype
 # .ci/run sets `listed`: a test skipped for a reason that tests/skips.py does not list fails the run.
 SKIPS ?= any
@@ -14,7 +18,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS)
 SUITE := --dist loadfile --no-loadscope-reorder --skips=$(SKIPS) --ignore=$(FUSED)
 
-.PHONY: demo test annotated lint format types docs examples bench clean
+.PHONY: demo web integrations screenshot test annotated lint format types docs examples bench clean
 
 demo: .venv/demo
 	$(BIN)/cclnn upscale $(DEMO).png -o $(DEMO)_x2.png --overwrite
@@ -47,6 +51,24 @@ examples: .venv/dev
 	$(BIN)/python examples/compare.py $(DEMO).png /tmp/cclnn-comparison.png
 	rm -rf /tmp/cclnn-minimal
 	$(BIN)/python examples/train_minimal.py examples/images -o /tmp/cclnn-minimal --steps 10 --every 5 --batch 2
+
+web: $(LAYER)/installed
+	$(LAYER)/bin/python integrations/demo/app.py
+
+integrations: $(LAYER)/installed  # the tests of what needs large packages
+	OMP_NUM_THREADS=1 $(LAYER)/bin/python -m pytest --skips=$(SKIPS) $(LARGE)
+
+screenshot: $(LAYER)/installed  # needs Chromium
+	$(LAYER)/bin/python -m pytest --skips=none --basetemp .pytest_cache/web tests/integrations/test_demo.py -k person
+	cp .pytest_cache/web/*0/demo.png docs/figures/demo.png
+
+# An environment on top of .venv: gradio needs an older Pillow than the library takes.
+$(LAYER)/installed: .venv/dev
+	$(BIN)/python -m venv $(LAYER)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c "import site; print(site.getsitepackages()[0])")')" \
+		> $$($(LAYER)/bin/python -c "import site; print(site.getsitepackages()[0])")/below.pth
+	$(LAYER)/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt $(PACKAGES)
+	touch $@
 
 .venv/demo: pyproject.toml .ci/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -42,6 +42,22 @@ ALLOWED = (
         lambda: shutil.which("g++") is None,
     ),
     Allowed(
+        "gradio is not installed|ray is not installed",
+        "large packages, which `make integrations` installs and tests in an environment of their own",
+    ),
+    Allowed(
+        "Chromium or playwright is absent",
+        "no package registry has a browser; docs/guide/integrations.md says how the test is run",
+    ),
+    Allowed(
+        "gradio is not installed|ray is not installed",
+        "large packages, which `make integrations` installs and tests in an environment of their own",
+    ),
+    Allowed(
+        "Chromium or playwright is absent",
+        "no package registry has a browser; docs/guide/integrations.md says how the test is run",
+    ),
+    Allowed(
         "torch.compile cannot trace the checks of annotations into one graph|"
         "torch.export cannot trace the checks of annotations",
         "the annotated run checks shapes by Python code that breaks the graph; the plain run has these tests",

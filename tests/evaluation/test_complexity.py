@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cclnn import create_model
 from cclnn.evaluation import cost
 from cclnn.evaluation.complexity import _attention_flops, input_size
-from cclnn.evaluation.memory import peak_memory
+from cclnn.evaluation.memory import peak_memory, with_peak
 from cclnn.layers import (
     CrossScaleAttention,
     EfficientNonLocalContrastiveAttention,
@@ -243,3 +243,11 @@ def test_messages(rejects, monkeypatch):
         peak_memory(Unimportable(), (5, 5))
     with rejects("the process that measures memory failed: .*expected input.* to have 7 channels", RuntimeError):
         peak_memory(nn.Conv2d(7, 3, 1), (5, 5))
+
+
+def test_the_peak_of_a_call_in_this_process():
+    """A GiB that the call fills counts, more than earlier tests have left to malloc; and the result comes."""
+    _, before = with_peak(lambda: None)
+    result, peak = with_peak(lambda: float(torch.ones(2**28).sum()))
+    assert result == 2**28
+    assert (peak is None and before is None) or peak - before > 2**29

@@ -4,6 +4,7 @@ from cclnn.evaluation.benchmark import bicubic, evaluate
 from cclnn.evaluation.complexity import Cost, cost
 from cclnn.evaluation.datasets import Dataset, Pair, find_dataset
 from cclnn.evaluation.differences import Difference, paired_difference
+from cclnn.evaluation.memory import peak_memory, with_peak
 from cclnn.evaluation.results import Evaluation
 
 __all__ = [
@@ -17,4 +18,6 @@ __all__ = [
     "evaluate",
     "find_dataset",
     "paired_difference",
+    "peak_memory",
+    "with_peak",
 ]

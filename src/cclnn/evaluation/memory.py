@@ -7,11 +7,14 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from cclnn._machine import peak_growth, reports_peak_memory
+from cclnn._machine import peak_growth, peak_resident, reports_peak_memory, restart_peak
 from cclnn._typing import Tensor
+
+ResultT = TypeVar("ResultT")
 
 
 def peak_memory(run: Callable[[Tensor], Tensor], size: tuple[int, int], *, device: str = "cpu") -> int | None:
@@ -51,6 +54,29 @@ def peak_memory(run: Callable[[Tensor], Tensor], size: tuple[int, int], *, devic
             raise ValueError(f"`run` must be of classes that another process can import, not of __main__: {reason}.")
         raise RuntimeError(f"the process that measures memory failed: {reason}")
     return int(done.stdout)
+
+
+def with_peak(call: Callable[[], ResultT], *, device: str = "cpu") -> tuple[ResultT, int | None]:
+    """Call `call` and measure the most bytes in use meanwhile, those in use before included.
+
+    On a CPU the bytes of this process that are resident, None where the system does not report them (Linux does); on a
+    GPU those that torch has allocated there. Other threads count, too.
+
+    Args:
+        call: takes nothing.
+        device: where it computes.
+
+    Returns:
+        What the call returned, and the bytes.
+    """
+    where = torch.device(device)
+    if not reports_peak_memory(where):
+        return call(), None
+    if where.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(where)
+        return call(), torch.cuda.max_memory_allocated(where)
+    restart_peak()
+    return call(), peak_resident()
 
 
 def _measure(path: str) -> int:

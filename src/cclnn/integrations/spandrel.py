@@ -76,7 +76,7 @@ def _architecture(kind: type[SRModel]) -> Any:
     """The class as an `Architecture` of spandrel's, which can only be derived from where spandrel is installed."""
     spandrel = _spandrel()
 
-    class Ours(spandrel.Architecture):  # type: ignore[misc]  # spandrel may be absent where types are checked
+    class Ours(spandrel.Architecture):  # type: ignore[misc, name-defined]  # it has no types
         def __init__(self) -> None:
             super().__init__(
                 id=kind.__name__,

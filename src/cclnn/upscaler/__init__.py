@@ -2,7 +2,8 @@
 
 from cclnn.upscaler.automatic import upscale
 from cclnn.upscaler.ensemble import self_ensemble
+from cclnn.upscaler.files import FileUpscaler, UpscaledFile
 from cclnn.upscaler.images import Upscaler
 from cclnn.upscaler.tiles import spans, stitch
 
-__all__ = ["Upscaler", "self_ensemble", "spans", "stitch", "upscale"]
+__all__ = ["FileUpscaler", "UpscaledFile", "Upscaler", "self_ensemble", "spans", "stitch", "upscale"]
