@@ -208,6 +208,42 @@ def test_a_folder_that_cannot_be_listed_is_a_failure(folder, run, monkeypatch):
     assert f"failed: {folder / 'locked'}: cannot list the folder: Permission denied" in done.stderr
 
 
+def test_a_folder_that_may_be_written_but_not_read_takes_results(folder, tmp_path, run, monkeypatch):
+    real_access, real_scandir = os.access, os.scandir
+
+    def refuse(path):
+        if Path(path) == tmp_path / "out":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real_scandir(path)
+
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: real_access(path, mode) and not (Path(path).name == "out" and mode & os.R_OK)
+    )
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, refuse)
+    done = run(folder, "-o", tmp_path / "out")
+    monkeypatch.undo()
+    assert done.exit_code == 0, done.output
+    assert names(tmp_path / "out") == names(folder)
+
+
+def test_a_file_that_may_not_be_read_fails_alone(folder, run, monkeypatch):
+    real = Path.open
+
+    def refuse(path, *args, **options):
+        if path.name == "a.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: not (Path(path).name == "a.png" and mode & os.R_OK))
+    done = run(folder / "a.png", folder / "b.png")
+    assert done.exit_code == 1
+    assert "1 done, 0 skipped (done before), 1 failed" in done.stdout
+    assert done.stderr == f"failed: {folder / 'a.png'}: cannot read {str(folder / 'a.png')!r}: Permission denied.\n"
+
+
 def test_a_pipe_or_device_is_never_replaced(folder, tmp_path, run):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "null.png").symlink_to("/dev/null")

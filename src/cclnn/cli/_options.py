@@ -13,7 +13,7 @@ class Named(click.Path):
     """A path or `-`; an empty name, which would mean the working folder, is a mistake."""
 
     def __init__(self) -> None:
-        super().__init__(path_type=Path, allow_dash=True)
+        super().__init__(path_type=Path, allow_dash=True, readable=False)  # each file says what is wrong with it
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
