@@ -60,6 +60,7 @@ MODULES = {
         "LSHPlan",
         "dense_attention",
         "largest_scores",
+        "flop_formulas",
         "hash_codes",
         "make_plan",
         "lsh_attention",

@@ -18,6 +18,7 @@ from cclnn._mode import evaluating
 from cclnn._typing import Tensor
 from cclnn.evaluation.memory import peak_memory
 from cclnn.layers.mean_shift import MeanShift
+from cclnn.ops import flop_formulas
 
 HD = (720, 1280)  # rows and columns of the output that papers count for
 
@@ -115,7 +116,7 @@ def _count(model: nn.Module, size: tuple[int, int]) -> tuple[tuple[Block, ...], 
     """Blocks and the whole, from shapes alone: nothing is computed."""
     for length in size:
         check_at_least("size", length, 1)
-    operations, outputs = FlopCounterMode(display=False, custom_mapping=_attention_flops()), _OutputCounter()
+    operations, outputs = FlopCounterMode(display=False, custom_mapping=flop_formulas()), _OutputCounter()
     hooks = [module.register_forward_pre_hook(outputs.entering(name)) for name, module in _blocks(model)]
     hooks += [module.register_forward_hook(outputs.leaving) for _, module in _blocks(model)]
     try:
@@ -164,37 +165,6 @@ def _blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield from ((f"{name}.{i}", part) for i, part in child.named_children())
         else:
             yield name, child
-
-
-def _attention_flops() -> dict[Any, Any]:
-    """Operator -> formula, for the attentions that torch cannot look into."""
-
-    def formula(q: Any, v: Any, slots: Any, *rest: Any, **_named: Any) -> int:
-        chunk = next(x for x in reversed(rest) if isinstance(x, int))
-        batch, rounds, length = slots
-        return int(2 * batch * rounds * length * 3 * chunk * (q[-1] + v[-1]))
-
-    def hashing(embed: Any, rotations: Any, half: int, **_named: Any) -> int:
-        batch, tokens, width = embed
-        return int(2 * batch * tokens * width * rotations[1] * half)
-
-    def dense(q: Any, k: Any, v: Any, *_rest: Any, **_named: Any) -> int:
-        return int(2 * q[0] * q[1] * k[1] * (q[2] + v[2]))
-
-    def patches(query: Any, key: Any, value: Any, *_rest: Any, **_named: Any) -> int:
-        positions, keys = query[2] * query[3], key[2] * key[3]
-        return int(2 * query[0] * positions * keys * (query[1] + value[1]))
-
-    import cclnn.ops  # noqa: F401  # registers the operators
-
-    ops = torch.ops.cclnn
-    return {
-        ops.chunked_attend: formula,
-        ops.fused_attend: formula,
-        ops.hash_codes: hashing,
-        ops.dense_attend: dense,
-        ops.patch_attend: patches,
-    }
 
 
 def _example(model: nn.Module, size: tuple[int, int]) -> Tensor:

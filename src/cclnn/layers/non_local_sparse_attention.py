@@ -161,7 +161,7 @@ class NonLocalSparseAttention(nn.Module):
 
     @property
     def seed(self) -> int:
-        """Seed of the rotations used in evaluation."""
+        """The number that the rotations used in evaluation are drawn from."""
         return self._seed
 
     @seed.setter
