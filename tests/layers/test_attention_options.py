@@ -24,7 +24,7 @@ OPTIONS = [
     {"similarity": "cosine", "centre": True, "local_round": True, "stride": 2},
     {"similarity": "cosine", "stride": 3, "local_round": True},
 ]
-BACKENDS = ["reference", "chunked"]  # "fused": tests/ops/test_fused.py
+BACKENDS = ["reference", "chunked", "portable"]  # "fused": tests/ops/test_fused.py
 
 every_option = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options))
 backends = pytest.mark.parametrize("backend", BACKENDS)

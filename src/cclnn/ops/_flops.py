@@ -26,8 +26,6 @@ def flop_formulas() -> dict[Any, Callable[..., int]]:
     >>> counter.get_flop_counts()["Global"][torch.ops.cclnn.chunked_attend]  # 2 * 35 * 3 * 5 * (2 + 8)
     10500
     """
-    import cclnn.ops  # noqa: F401  # registers the operators
-
     ops = torch.ops.cclnn
     return {
         ops.chunked_attend: _sparse,
