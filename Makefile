@@ -8,8 +8,8 @@ DEMO := examples/images/chelsea
 FUSED := tests/ops/test_fused.py
 # The integrations' environment, its packages, and the tests that need them; the other tests run without.
 LAYER := .venv/integrations
-PACKAGES := "gradio>=6,<7" "playwright>=1.50"
-LARGE := tests/integrations/test_demo.py
+PACKAGES := "gradio>=6,<7" "playwright>=1.50" "ray[data]>=2.50"
+LARGE := tests/integrations/test_demo.py tests/integrations/test_ray.py
 ANNOTATED := --jaxtyping-packages=cclnn,beartype.beartype
 # .ci/run sets `listed`: a test skipped for a reason that tests/skips.py does not list fails the run.
 SKIPS ?= any
@@ -18,7 +18,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS)
 SUITE := --dist loadfile --no-loadscope-reorder --skips=$(SKIPS) --ignore=$(FUSED)
 
-.PHONY: demo web integrations screenshot test annotated lint format types docs examples bench clean
+.PHONY: demo web integrations screenshot throughput test annotated lint format types docs examples bench clean
 
 demo: .venv/demo
 	$(BIN)/cclnn upscale $(DEMO).png -o $(DEMO)_x2.png --overwrite
@@ -61,6 +61,9 @@ integrations: $(LAYER)/installed  # the tests of what needs large packages
 screenshot: $(LAYER)/installed  # needs Chromium
 	$(LAYER)/bin/python -m pytest --skips=none --basetemp .pytest_cache/web tests/integrations/test_demo.py -k person
 	cp .pytest_cache/web/*0/demo.png docs/figures/demo.png
+
+throughput: $(LAYER)/installed  # some ten minutes on two cores; nothing else should run
+	$(LAYER)/bin/python benchmarks/ray_throughput.py
 
 # An environment on top of .venv: gradio needs an older Pillow than the library takes.
 $(LAYER)/installed: .venv/dev
