@@ -18,7 +18,7 @@ def has_numbers(x: Tensor) -> bool:
     """
     return not (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch._C._is_tracing()  # torch.jit.is_tracing, which has no type
         or inside_transform()
         or is_in_torch_dispatch_mode()
         or type(x) not in (Tensor, nn.Parameter)

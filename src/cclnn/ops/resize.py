@@ -2,7 +2,7 @@
 
 import math
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -103,10 +103,7 @@ def _compute_taps(
     """Weight and source pixel of every tap of every output pixel, (target, p) each."""
     shrink = min(ratio, 1.0) if antialias else 1.0
     p = math.ceil(4 / shrink) + 2
-    if torch.compiler.is_compiling():  # as tensors: ONNX would round the numbers to float32
-        ratio, shrink = (
-            torch.tensor(x, dtype=torch.float64, device=device) if isinstance(x, float) else x for x in (ratio, shrink)
-        )
+    ratio, shrink = (_held(x, device) for x in (ratio, shrink))
     centre = (torch.arange(target, dtype=torch.float64, device=device) + 0.5) / ratio - 0.5
     first = torch.floor(centre - 2 / shrink)
     pixels = first[:, None] + torch.arange(p, device=device)
@@ -118,6 +115,13 @@ def _compute_taps(
         sources = pixels.remainder(2 * length)
         sources = torch.minimum(sources, 2 * length - 1 - sources)
     return weights, sources.long()
+
+
+def _held(x: float, device: torch.device) -> Any:
+    """x; in compiled code as a tensor, since ONNX would round the number to float32."""
+    if torch.compiler.is_compiling() and isinstance(x, float):
+        return torch.tensor(x, dtype=torch.float64, device=device)
+    return x
 
 
 def _cubic(x: Float[Tensor, "out p"]) -> Float[Tensor, "out p"]:

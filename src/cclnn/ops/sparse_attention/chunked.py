@@ -59,8 +59,8 @@ def _attend_backward(
     """Gradients of q and v."""
     with without_autocast(q):
         exact = out.to(mass.dtype) + rest if _is_half(v.dtype) else out
-        given = (x.to(_computed(x.dtype)) for x in (grad, q, v))
-        grad_q, grad_v = _backward(*given, slots, chunk, exact, mass)
+        g, wide_q, wide_v = (x.to(_computed(x.dtype)) for x in (grad, q, v))
+        grad_q, grad_v = _backward(g, wide_q, wide_v, slots, chunk, exact, mass)
         return grad_q.to(q.dtype), grad_v.to(v.dtype)
 
 

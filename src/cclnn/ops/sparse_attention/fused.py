@@ -197,7 +197,8 @@ def _slope_scale(grad: Tensor, v: Tensor) -> Float[Tensor, ""]:
     """
     longest = [torch.linalg.vector_norm(x, dim=-1, dtype=torch.float32).amax() for x in (grad, v)]
     reach = (longest[0] * longest[1]).clamp_min(2.0**-60)
-    return (14 - reach.log2().ceil()).exp2()
+    scale: Tensor = (14 - reach.log2().ceil()).exp2()
+    return scale
 
 
 class _Call:
