@@ -42,20 +42,8 @@ ALLOWED = (
         lambda: shutil.which("g++") is None,
     ),
     Allowed(
-        "gradio is not installed|ray is not installed",
-        "large packages, which `make integrations` installs and tests in an environment of their own",
-    ),
-    Allowed(
-        "Chromium or playwright is absent",
-        "no package registry has a browser; docs/guide/integrations.md says how the test is run",
-    ),
-    Allowed(
-        "gradio is not installed|ray is not installed",
-        "large packages, which `make integrations` installs and tests in an environment of their own",
-    ),
-    Allowed(
-        "Chromium or playwright is absent",
-        "no package registry has a browser; docs/guide/integrations.md says how the test is run",
+        "(?:gradio|ray) is not installed|Chromium or playwright is absent",
+        "`make integrations` installs these packages and runs their tests; no package registry has a browser",
     ),
     Allowed(
         "torch.compile cannot trace the checks of annotations into one graph|"
