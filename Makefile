@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
+WEB := integrations/web/onnxruntime-web
 DEMO := examples/images/chelsea
 # A process of its own: Triton reads TRITON_INTERPRET when it is first imported, and other tests import it without.
 FUSED := tests/ops/test_fused.py
@@ -18,7 +19,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS)
 SUITE := --dist loadfile --no-loadscope-reorder --skips=$(SKIPS) --ignore=$(FUSED)
 
-.PHONY: demo web integrations screenshot throughput test annotated lint format types docs examples bench clean
+.PHONY: demo web integrations screenshot throughput test annotated lint format types docs examples page bench clean
 
 demo: .venv/demo
 	$(BIN)/cclnn upscale $(DEMO).png -o $(DEMO)_x2.png --overwrite
@@ -83,6 +84,13 @@ $(LAYER)/installed: .venv/dev
 	$(INSTALL) -e ".[dev]"
 	$(INSTALL) --no-deps "spandrel>=0.4,<1" # without torchvision, whose wheel does not load beside torch for CPUs
 	touch $@ .venv/demo
+
+page:  # what integrations/web runs networks with, 14 MB from npm
+	mkdir -p $(WEB)
+	npm pack --silent --pack-destination $(WEB) onnxruntime-web@1.30.0
+	tar xzf $(WEB)/onnxruntime-web-1.30.0.tgz -C $(WEB) --strip-components=2 package/dist/ort.wasm.min.mjs \
+		package/dist/ort-wasm-simd-threaded.mjs package/dist/ort-wasm-simd-threaded.wasm
+	rm $(WEB)/onnxruntime-web-1.30.0.tgz
 
 bench: .venv/dev  # some ten minutes on two cores; nothing else should run
 	$(BIN)/python benchmarks/run.py

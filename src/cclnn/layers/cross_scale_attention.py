@@ -73,7 +73,8 @@ class CrossScaleAttention(nn.Module):
         x = repeat_last(x, s)
         key = self.key(reduce_bilinear(x, s))
         squares = key.float() if key.dtype.itemsize < 4 else key
-        squared_norm = F.avg_pool2d(squares.square().sum(dim=1, keepdim=True), 3, 1, 1, divisor_override=1)
+        # Nine times the mean, not divisor_override=1, which the ONNX exporter ignores.
+        squared_norm = 9 * F.avg_pool2d(squares.square().sum(dim=1, keepdim=True), 3, 1, 1)
         pasted = patch_attention(
             self.query(x),
             key,

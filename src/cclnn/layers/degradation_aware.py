@@ -62,16 +62,32 @@ class DegradationAwareConv(nn.Module):
         if not len(x):
             return self.forward(one_more(x), one_more(v))[:0]
         side = self.kernel_size
-        kernels = rearrange(self.kernel(leaky(self.kernel_hidden(v))), "b (c i j) -> (b c) 1 i j", i=side, j=side)
-        planes = rearrange(x, "b c h w -> 1 (b c) h w")
-        filtered = F.conv2d(planes, kernels, padding=side // 2, groups=len(kernels))
+        kernels = rearrange(self.kernel(leaky(self.kernel_hidden(v))), "b (c i j) -> b c i j", i=side, j=side)
         gate = self.excite(leaky(self.squeeze(v))).sigmoid()
-        local = self.conv(leaky(rearrange(filtered, "1 (b c) h w -> b c h w", c=self.channels)))
+        local = self.conv(leaky(correlate(x, kernels)))
         y: Tensor = local + x * rearrange(gate, "b c -> b c 1 1")
         return y
 
     def extra_repr(self) -> str:
         return f"{self.channels}, kernel_size={self.kernel_size}, reduction={self.reduction}"
+
+
+def correlate(x: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c i j"]) -> Float[Tensor, "b c h w"]:
+    """k * x: each image and channel with its own kernel of odd sides, zero outside.
+
+    One convolution with b c groups, or patches cut out while compiling or exporting, where b may be a symbol and a
+    number of groups may not.
+    """
+    rows, columns = kernels.shape[2:]
+    padding = rows // 2, columns // 2
+    if torch.compiler.is_compiling():
+        patches = F.unfold(x, (rows, columns), padding=padding).unflatten(1, (x.shape[1], rows * columns))
+        return torch.einsum("b c p n, b c p -> b c n", patches, kernels.flatten(2)).view_as(x)
+    planes = rearrange(x, "b c h w -> 1 (b c) h w")
+    weights = rearrange(kernels, "b c i j -> (b c) 1 i j")
+    filtered = F.conv2d(planes, weights, padding=padding, groups=len(weights))
+    correlated: Tensor = rearrange(filtered, "1 (b c) h w -> b c h w", c=x.shape[1])
+    return correlated
 
 
 class DegradationAwareBlock(nn.Module):

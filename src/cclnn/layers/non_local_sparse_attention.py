@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from cclnn._checks import check_at_least, check_choice, check_divides, check_shape
 from cclnn._sizes import larger, smaller
 from cclnn._typing import Float, Int, Tensor
+from cclnn.layers.cross_scale_attention import repeat_last
 from cclnn.ops.sparse_attention import BACKENDS, Backend, LSHPlan, hash_codes, lsh_attention, make_plan
 from cclnn.precision import cast_once
 
@@ -216,10 +217,7 @@ class NonLocalSparseAttention(nn.Module):
         x = cast_once(x)
         if self.stride == 1:
             return x
-        missing = [-size % self.stride for size in x.shape[2:]]
-        # Concatenated: F.pad(mode="replicate") has no deterministic gradient on a GPU.
-        x = torch.cat([x, x[:, :, -1:].expand(-1, -1, missing[0], -1)], dim=2)
-        x = torch.cat([x, x[..., -1:].expand(-1, -1, -1, missing[1])], dim=3)
+        x = repeat_last(x, self.stride)
         blocks: Tensor = F.pixel_unshuffle(x, self.stride)
         return blocks
 
@@ -238,7 +236,7 @@ class NonLocalSparseAttention(nn.Module):
         wide = torch.promote_types(query.dtype, torch.float32)
         if self.training:
             return query.mean(dim=1, keepdim=True, dtype=wide)
-        return self.mean_query.to(wide).expand(len(query), 1, -1)
+        return self.mean_query.to(wide).expand(query.shape[0], 1, -1)
 
     @torch.no_grad()
     def _track(self, mean: Float[Tensor, "b 1 e"]) -> None:
@@ -278,7 +276,7 @@ class NonLocalSparseAttention(nn.Module):
         """Codes by position: the vertical strip of each token. A stable sort keeps the rows of a strip in order."""
         strips = -(-width // math.isqrt(3 * self.chunk_size))
         strip = torch.arange(width, device=codes.device, dtype=codes.dtype) * strips // width
-        return strip.repeat(codes.shape[2] // width).expand(len(codes), 1, -1)
+        return strip.repeat(codes.shape[2] // width).expand(codes.shape[0], 1, -1)
 
     def _drawn_rotations(self, half: int, device: torch.device) -> Float[Tensor, "e r half"]:
         return torch.randn(self.embed_width, self._hash_rounds(), half, device=device)

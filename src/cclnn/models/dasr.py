@@ -77,7 +77,7 @@ class DASR(ResidualSR):
             features: of `encoder(rgb_range * x)`, or of another image with the same degradation.
         """
         check_shape("x", x, "b c h w", c=3)
-        check_shape("features", features, "b d", b=len(x), d=self.represent.in_features)
+        check_shape("features", features, "b d", b=x.shape[0], d=self.represent.in_features)
         v = leaky(self.represent(features))
         shallow = self.head(self.sub_mean(x * self.rgb_range).to(self.head.weight.dtype))
         *groups, last = self.body

@@ -23,6 +23,8 @@ class RNAN(ResidualSR):
 
     Quirks: the softmax runs over queries, as in the released code; any size works, where the released code needs even
     ones; the mean shifts are constants here, and copied from checkpoints, whose code trains them (docs/quirks.md).
+    float16 overflows from some thousand pixels on: with the softmax over queries the weights that a pixel gives to
+    others may sum to their number.
 
     Args:
         scale: 2, 3, 4, 8 or another power of two.
@@ -108,6 +110,7 @@ RNAN.architecture = Architecture(
     variants={"rnan": {}},
     parameters={"rnan": {2: 9_107_291, 3: 9_291_931, 4: 9_255_003}},
     receptive_radius="global",
+    low_precision=("bf16",),  # float16 overflows: over queries, a pixel may gather every other's value with weight 1
     input_range=255.0,
     released=Released(
         source="https://github.com/yulunzhang/RNAN",

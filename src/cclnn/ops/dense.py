@@ -131,7 +131,7 @@ class _Weights:
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, over_queries: bool) -> Tensor:
     with without_autocast(query):
-        q, k, v = _wide(query, key, value)
+        q, k, v = wide(query, key, value)
         out = v.new_zeros(*q.shape[:2], v.shape[2])
         if over_queries:
             softmax = _Weights(k, q)
@@ -156,7 +156,7 @@ def _attend_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """ds_ij = p_ij (g_i . v_j - D): D = g_i . out_i over keys, and v_j . dv_j over queries."""
     with without_autocast(query):
-        g, q, k, v, o = _wide(grad, query, key, value, out)
+        g, q, k, v, o = wide(grad, query, key, value, out)
         dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
         if over_queries:
             softmax = _Weights(k, q)
@@ -190,7 +190,7 @@ attend_backward_op = operator("cclnn::dense_attend_backward", _attend_backward, 
 
 def _largest(query: Tensor, key: Tensor, count: int) -> tuple[Tensor, Tensor]:
     with without_autocast(query):
-        q, k = _wide(query, key)
+        q, k = wide(query, key)
         scores = q.new_empty(*q.shape[:2], count)
         keys = torch.empty(scores.shape, dtype=torch.int32, device=q.device)
         products = _Weights(q, k).products
@@ -210,7 +210,7 @@ largest_op = operator("cclnn::largest_scores", _largest, _empty_largest)
 def _largest_backward(grad: Tensor, query: Tensor, key: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     """dq_i = sum of g_ic k_j over the scores kept, j their keys, and dk_j likewise: products with rows mostly zero."""
     with without_autocast(query):
-        g, q, k = _wide(grad, query, key)
+        g, q, k = wide(grad, query, key)
         dq, dk = torch.zeros_like(q), torch.zeros_like(k)
         for image, row in blocks(len(q), q.shape[1], k.shape[1]):
             part = g[image, row]
@@ -227,7 +227,7 @@ def _empty_largest_gradients(_grad: Tensor, query: Tensor, key: Tensor, _keys: T
 largest_backward_op = operator("cclnn::largest_scores_backward", _largest_backward, _empty_largest_gradients)
 
 
-def _wide(*tensors: Tensor) -> list[Tensor]:
+def wide(*tensors: Tensor) -> list[Tensor]:
     """All in one dtype, float32 or wider."""
     dtype = torch.float32
     for tensor in tensors:

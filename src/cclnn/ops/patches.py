@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from cclnn._checks import check_floating, check_shape
 from cclnn._typing import Float, Tensor
 from cclnn.ops._operator import operator
+from cclnn.ops.dense import wide
 
 WORKSPACE = 2**23
 
@@ -185,7 +186,7 @@ def _softmax(
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, weight: Tensor) -> Tensor:
     with torch.autocast(query.device.type, enabled=False):
-        q, k, v, w = _wide(query, key, value, weight)
+        q, k, v, w = wide(query, key, value, weight)
         q, k = _ring(q), _ring(k)
         out = v.new_zeros(len(v), v.shape[1], *q.shape[2:])
         blocks = list(tiles(query.shape, key.shape))
@@ -201,7 +202,7 @@ def _attend_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """da = products of g and V along diagonals, ds = a (da - sum a da); from ds on as from a: spread, then multiply."""
     with torch.autocast(query.device.type, enabled=False):
-        g, q, k, v, w = _wide(grad, query, key, value, weight)
+        g, q, k, v, w = wide(grad, query, key, value, weight)
         g, q, inner_k, k, ring_v = _ring(g), _ring(q), k, _ring(k), _ring(v)
         dq, dk, dv, dw = (torch.zeros_like(x) for x in (q, inner_k, v, w))
         blocks = list(tiles(query.shape, key.shape))
@@ -219,14 +220,6 @@ def _attend_backward(
             dk[tile.images] += _gather(spread, q[tile.outer])
         dq = dq[:, :, 1:-1, 1:-1].contiguous()
         return dq.to(query.dtype), dk.to(key.dtype), dv.to(value.dtype), dw.to(weight.dtype)
-
-
-def _wide(*tensors: Tensor) -> list[Tensor]:
-    """All in one dtype, float32 or wider."""
-    dtype = torch.float32
-    for tensor in tensors:
-        dtype = torch.promote_types(dtype, tensor.dtype)
-    return [tensor.to(dtype) for tensor in tensors]
 
 
 def _empty_attended(query: Tensor, _key: Tensor, value: Tensor, _weight: Tensor) -> Tensor:

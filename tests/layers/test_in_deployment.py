@@ -1,0 +1,130 @@
+"""What people do to trained layers: adapt them with a few weights, shard them, compute them in 8 bits."""
+
+import multiprocessing
+import socket
+
+import pytest
+import torch
+from conftest import annotations_are_checked
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.testing import assert_close
+
+from cclnn.layers import CCLNBlock
+
+
+def block(**more):
+    torch.manual_seed(3)
+    return CCLNBlock(8, reduction=2, ratio=0.2, match_reduction=2, n_hashes=2, chunk_size=13, **more).eval()
+
+
+class LowRank(nn.Module):
+    """W + U V, the weight of a convolution as a matrix and a product of rank 1 (LoRA)."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.up = nn.Parameter(torch.zeros(len(weight), 1))
+        self.down = nn.Parameter(torch.randn(1, weight[0].numel()))
+
+    def forward(self, weight):
+        return weight + (self.up @ self.down).view_as(weight)
+
+
+def test_low_rank_adapters_train_each_convolution_of_the_attention():
+    module = block().requires_grad_(False)
+    x = torch.randn(2, 8, 11, 7)
+    before = module(x)[0]
+    names = ("conv_match", "conv_assembly")
+    for name in names:
+        convolution = getattr(module.nonlocal_attention, name)
+        parametrize.register_parametrization(convolution, "weight", LowRank(convolution.weight))
+    adapters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    assert len(adapters) == 2 * len(names)
+    assert torch.equal(module(x)[0], before)  # U begins at zero
+    optimizer = torch.optim.SGD(adapters.values(), lr=0.1)
+    module(x)[0].square().sum().backward()
+    assert all(p.grad.any() for name, p in adapters.items() if name.endswith("up"))
+    optimizer.step()
+    after = module(x)[0]
+    assert not torch.allclose(after, before)
+    for name in names:
+        parametrize.remove_parametrizations(getattr(module.nonlocal_attention, name), "weight")
+    assert_close(module(x)[0], after)  # merged
+
+
+def sharded(rank, port, results):
+    """One training step of a sharded block, on half of the batch; the gradients, gathered."""
+    from torch.distributed import destroy_process_group, init_process_group
+    from torch.distributed.fsdp import fully_shard
+
+    init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    module = block()
+    for child in module.children():
+        fully_shard(child)
+    fully_shard(module)
+    torch.manual_seed(5)
+    x = torch.randn(2, 8, 11, 7)[rank : rank + 1]
+    y, loss = module(x)
+    (y.square().sum() + loss).backward()
+    gradients = {name: p.grad.full_tensor().numpy() for name, p in module.named_parameters()}
+    if rank == 0:
+        results.put(gradients)
+    destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of its CPU backend
+def test_sharded_layers_have_the_gradients_of_the_whole(request):
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.export cannot trace the checks of annotations")
+    context = multiprocessing.get_context("forkserver")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    results = context.Queue()
+    processes = [context.Process(target=sharded, args=(rank, port, results), daemon=True) for rank in range(2)]
+    for process in processes:
+        process.start()
+    found = results.get(timeout=300)
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    module = block()
+    torch.manual_seed(5)
+    x = torch.randn(2, 8, 11, 7)
+    for image in x.split(1):
+        y, loss = module(image)
+        ((y.square().sum() + loss) / 2).backward()  # gradients of shards are means over processes
+    for name, parameter in module.named_parameters():
+        assert_close(torch.from_numpy(found[name]), parameter.grad, rtol=1e-4, atol=1e-6)
+    assert found.keys() == dict(module.named_parameters()).keys()
+
+
+class Features(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = block(backend="portable")
+
+    def forward(self, x):
+        return self.block(x)[0]
+
+
+@pytest.mark.filterwarnings("ignore")  # torchao's own
+def test_convolutions_in_eight_bits_come_near(request):
+    """PT2E: the exported block, with int8 weights and activations of its convolutions."""
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.export cannot trace the checks of annotations")
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    module = Features().eval()
+    x = torch.randn(2, 8, 19, 23)
+    with torch.no_grad():
+        program = torch.export.export(module, (x,)).module()
+        quantizer = x86.X86InductorQuantizer().set_global(x86.get_default_x86_inductor_quantization_config())
+        prepared = prepare_pt2e(program, quantizer)
+        prepared(x)
+        quantized = convert_pt2e(prepared)
+        exact, found = module(x), quantized(x)
+    eight_bits = [node for node in quantized.graph.nodes if "quantize_per_tensor" in str(node.target)]
+    assert len(eight_bits) >= 5  # convolutions that are followed by others, and what enters the block
+    assert 0 < (found - exact).std() <= 0.1 * exact.std()
