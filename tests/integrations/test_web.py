@@ -1,6 +1,8 @@
 """integrations/web in headless Chromium: a person chooses a network and an image, and gets what cclnn.upscale gives."""
 
 import functools
+import importlib.util
+import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +20,7 @@ from cclnn.models import CCLNN, EDSR
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own
 
 PAGE = Path(__file__).parents[2] / "integrations" / "web"
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -39,14 +41,12 @@ def address():
 def browser(request):
     if annotations_are_checked(request.config):
         pytest.skip("torch.export cannot trace the checks of annotations")
-    if not CHROMIUM.is_file():
-        pytest.skip("Chromium is absent")
+    if CHROMIUM is None or importlib.util.find_spec("playwright") is None:
+        pytest.skip("Chromium or playwright is absent")
     if not (PAGE / "onnxruntime-web").is_dir():
         pytest.skip("onnxruntime-web is absent: `make page` fetches it")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.skip("playwright is absent")
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
