@@ -67,7 +67,7 @@ class CrossScaleAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
         check_shape("x", x, "b c h w", c=self.channels)
-        if not len(x):
+        if not x.shape[0]:
             return self.forward(one_more(x))[:0]
         s, (height, width) = self.scale, x.shape[2:]
         x = repeat_last(x, s)

@@ -59,7 +59,7 @@ class DegradationAwareConv(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"], v: Float[Tensor, "b c"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
         check_shape("v", v, "b c", b=x.shape[0], c=self.channels)
-        if not len(x):
+        if not x.shape[0]:
             return self.forward(one_more(x), one_more(v))[:0]
         side = self.kernel_size
         kernels = rearrange(self.kernel(leaky(self.kernel_hidden(v))), "b (c i j) -> b c i j", i=side, j=side)

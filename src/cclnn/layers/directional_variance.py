@@ -40,7 +40,7 @@ class DirectionalVarianceAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
-        if not len(x):
+        if not x.shape[0]:
             return self.forward(one_more(x))[:0]
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         rows = self.conv_h(wide.var(dim=3, correction=0, keepdim=True).to(x.dtype)).sigmoid()

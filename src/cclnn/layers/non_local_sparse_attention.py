@@ -177,7 +177,7 @@ class NonLocalSparseAttention(nn.Module):
         query = self._query(features)
         value = self._values(features)
         mean = self._mean(query)
-        if mean is not None and self.training and len(x):
+        if mean is not None and self.training and x.shape[0]:
             self._track(mean)
         match = self._match(query, mean, features.shape[3], rotations)
         return self.add(x, lsh_attention(match.query, value, match.plan, backend=self.backend))

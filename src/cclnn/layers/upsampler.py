@@ -54,7 +54,7 @@ class Upsampler(nn.Sequential):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
         check_shape("x", x, "b c h w", c=self.channels)
-        if not len(x):
+        if not x.shape[0]:
             return self.forward(one_more(x))[:0]
         out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # torch does not annotate it
         return out

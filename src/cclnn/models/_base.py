@@ -64,7 +64,7 @@ class SRModel(ConfiguredModel):
             )
         if has_numbers(x) and self._looks:  # in this order: compiled code must not depend on the count
             self._looks = 0 if _warn_of_range(x) else self._looks - 1
-        if len(x):
+        if x.shape[0]:
             sr, loss = self.super_resolve(x)
         else:
             sr, loss = self.super_resolve(one_more(x))
