@@ -67,7 +67,7 @@ def lsh_attention(
     dtype = autocast_dtype(query) or torch.promote_types(query.dtype, value.dtype)
     with without_autocast(query):
         query, value = query.to(dtype), value.to(dtype)
-        if not len(query):
+        if not query.shape[0]:
             backend = "reference"  # the others sum in groups of images
         elif backend == "auto":
             backend = "reference" if why_not("chunked", query, value, plan) else "chunked"

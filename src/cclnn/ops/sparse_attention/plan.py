@@ -74,7 +74,7 @@ def hash_codes(
 
 
 def _hash_codes(embed: Tensor, rotations: Tensor, half: int) -> Tensor:
-    if not len(embed):
+    if not embed.shape[0]:
         return _empty_codes(embed, rotations, half)
     with without_autocast(embed):
         axes = rearrange(rotations[..., :half].float(), "e r half -> r half e").contiguous()
