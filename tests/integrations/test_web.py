@@ -94,7 +94,7 @@ def test_a_person_gets_what_upscale_gives(page, model, tile, tmp_path):
     noise = torch.randint(0, 256, (37, 75, 3), dtype=torch.uint8).numpy()
     Image.fromarray(noise).save(picture)
     found = upscale_in(page, file, picture, tile=tile)
-    expected = cclnn.upscale(noise, model=model, tile="none", precision="fp32")
+    expected = cclnn.Upscaler(model, edges="network", tile="none", precision="fp32")(noise)
     assert (found[..., 3] == 255).all()
     difference = found[..., :3].astype(int) - expected.astype(int)
     assert abs(difference).max() <= 1  # a value near the middle between two levels may tip
