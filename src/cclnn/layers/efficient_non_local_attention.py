@@ -139,7 +139,7 @@ class EfficientNonLocalContrastiveAttention(BlockWithLoss, nn.Module):
         relevant = scores[..., RELEVANT].mean(dim=-1)
         irrelevant = scores[..., -(IRRELEVANT.stop - IRRELEVANT.start) :].mean(dim=-1)
         each: Tensor = (self.margin - (relevant / (irrelevant + 1e-6)).log()).relu()
-        return each.mean() if len(each) else each.sum()
+        return each.mean() if each.shape[0] else each.sum()
 
     def extra_repr(self) -> str:
         return (

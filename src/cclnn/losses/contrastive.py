@@ -48,7 +48,7 @@ def channel_contrastive_loss(
         raise ValueError(f"`weights` needs at least 2 channels to compare, got {channels}.")
     ordered = _wide(weights).sort(dim=1, descending=True).values  # Eq. 3
     each = _log_mean_exp(ordered[:, -k:]) - _log_mean_exp(ordered[:, :k]) + margin  # Eq. 4
-    loss = each.mean() if len(each) else each.sum()
+    loss = each.mean() if each.shape[0] else each.sum()
     return loss * channels if reduction == "sum" else loss
 
 
