@@ -19,7 +19,7 @@ def channel_sparsity_loss(weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
     check_floating("weights", weights)
     check_shape("weights", weights, "b c")
     size = (weights if weights.dtype.itemsize >= 4 else weights.float()).abs()
-    return size.mean() if len(size) else size.sum()
+    return size.mean() if size.shape[0] else size.sum()
 
 
 class ChannelSparsityLoss(nn.Module):
