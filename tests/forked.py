@@ -3,11 +3,13 @@
 Each runs as if started from a shell: a session, arguments, environment, standard output and exit code of its own.
 """
 
+import atexit
 import multiprocessing
 import os
 import resource
 import runpy
 import sys
+import traceback
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import NamedTuple
@@ -61,9 +63,23 @@ def _run(arguments: list[str], printed: list[Path], environment: dict[str, str],
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
     sys.argv = arguments
     sys.path.insert(0, str(Path(arguments[0]).parent))
-    code = None
+    os._exit(_exit_code(arguments[0]))  # without waiting for processes that the program left, such as data workers
+
+
+def _exit_code(program: str) -> int:
+    """Run the program, and what it registered for its end, as an interpreter does that was started with it."""
+    code: object = 0
     try:
-        runpy.run_path(arguments[0], run_name="__main__")
+        runpy.run_path(program, run_name="__main__")
     except SystemExit as exit_:
         code = exit_.code
-    sys.exit(code)  # once the program's frames are gone, and with them its data workers
+    except BaseException:  # noqa: BLE001  # as an interpreter does
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)  # noqa: T201  # sys.exit("message")
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return int(code or 0)

@@ -145,3 +145,14 @@ def test_messages(rejects):
         attention_health(Alone(), image, samples=0)
     with rejects(r"`image` must have shape \(b=1 c h w\), got \(2, 3, 7, 11\)"):
         attention_health(Alone(), image.repeat(2, 1, 1, 1))
+
+
+def test_results_beyond_black_and_white_are_measured_as_they_are_shown():
+    """Early in training they are anything; a picture of them is clipped."""
+    model = CCLNN(2, **SMALL).eval()
+    model.tail[-1].bias.data += 4
+    image, hr = torch.rand(1, 3, 12, 12), torch.rand(1, 3, 24, 24)
+    found = attention_health(model, image, hr)
+    with torch.no_grad():
+        expected = psnr(model(image).clamp(0, 1), hr, border=2).item()
+    assert found.psnr["none"] == pytest.approx(expected)

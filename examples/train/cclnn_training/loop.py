@@ -187,7 +187,7 @@ def train(
             report.scalars(step, psnr=scores[0], ssim=scores[1])
             report.say(f"step {step}  {scores[0]:.3f} dB  SSIM {scores[1]:.4f}")
             if accelerator.is_main_process:
-                with report.aside():
+                with report.aside(), autocast(dtype, accelerator.device):
                     report.log(step, health(run.averaged, validation[0], accelerator.device))
             keep_best(run, scores, accelerator)
         if ends and accelerator.is_main_process:
