@@ -42,21 +42,14 @@ ALLOWED = (
         lambda: shutil.which("g++") is None,
     ),
     Allowed(
-        "(?:gradio|ray) is not installed|Chromium or playwright is absent",
-        "`make integrations` installs these packages and runs their tests; no package registry has a browser",
+        "(?:gradio|ray) is not installed|Chromium or playwright is absent|"
+        "onnxruntime-web is absent: `make page` fetches it",
+        "`make integrations` installs what Python's registry has and runs these tests; a browser and npm it has not",
     ),
     Allowed(
         "torch.compile cannot trace the checks of annotations into one graph|"
-        "torch.export cannot trace the checks of annotations",
-        "the annotated run checks shapes by Python code that breaks the graph; the plain run has these tests",
-    ),
-    Allowed(
-        "annotations are checked in this process alone",
-        "the test's work is done by other processes; the plain run has it",
-    ),
-    Allowed(
-        "onnxruntime-web is absent: `make page` fetches it",
-        "it comes from npm, which a machine may lack; integrations/web/README.md says how the test is run",
+        "torch.export cannot trace the checks of annotations|annotations are checked in this process alone",
+        "the annotated run checks shapes by Python code, in this process, that breaks graphs; the plain run has them",
     ),
 )
 

@@ -77,7 +77,7 @@ def inputs_of(layer, built):
 def test_repr_shows_every_argument(kind, name):
     """By its name, or where a part of the layer takes it, by the end of its name; the width alone has none."""
     hint, default = arguments_of(kind)[name]
-    value = {"channels": CHANNELS, "kernel_size": 9}.get(name) or another(hint, default)
+    value = {"channels": CHANNELS, "kernel_size": 9, "scale": 3}.get(name) or another(hint, default)
     text = repr(build(kind, **{name: value}))
     shown = re.findall(rf"(\w+)={re.escape(repr(value))}(?![\w.])", text)
     first = next(iter(arguments_of(kind))) == name
