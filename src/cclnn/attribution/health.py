@@ -109,8 +109,8 @@ def attention_health(
     if hr is None:
         return AttentionHealth(layers, change, None)
     border = hr.shape[2] // image.shape[2]
-    results = {"none": output, **changed}
-    scores = {how: psnr(sr.float().clamp(0, 1), hr.float(), border=border).item() for how, sr in results.items()}
+    results = [("none", output), *changed.items()]
+    scores = {how: psnr(sr.float().clamp(0, 1), hr.float(), border=border).item() for how, sr in results}
     return AttentionHealth(layers, change, scores)
 
 

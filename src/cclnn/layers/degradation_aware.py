@@ -81,7 +81,8 @@ def correlate(x: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c i j"]) ->
     rows, columns = kernels.shape[2:]
     padding = rows // 2, columns // 2
     if torch.compiler.is_compiling():
-        patches = F.unfold(x, (rows, columns), padding=padding).unflatten(1, (x.shape[1], rows * columns))
+        unfolded = F.unfold(x, (rows, columns), padding=padding)
+        patches = rearrange(unfolded, "b (c p) n -> b c p n", p=rows * columns)
         return torch.einsum("b c p n, b c p -> b c n", patches, kernels.flatten(2)).view_as(x)
     planes = rearrange(x, "b c h w -> 1 (b c) h w")
     weights = rearrange(kernels, "b c i j -> (b c) 1 i j")
