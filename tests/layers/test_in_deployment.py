@@ -6,16 +6,10 @@ import socket
 import pytest
 import torch
 from conftest import annotations_are_checked
+from sharded import block, sharded
 from torch import nn
 from torch.nn.utils import parametrize
 from torch.testing import assert_close
-
-from cclnn.layers import CCLNBlock
-
-
-def block():
-    torch.manual_seed(3)
-    return CCLNBlock(8, reduction=2, ratio=0.2, match_reduction=2, n_hashes=2, chunk_size=13).eval()
 
 
 class LowRank(nn.Module):
@@ -52,26 +46,6 @@ def test_low_rank_adapters_train_each_convolution_of_the_attention():
     assert_close(module(x)[0], after)  # merged
 
 
-def sharded(rank, port, results):
-    """One training step of a sharded block, on half of the batch; the gradients, gathered."""
-    from torch.distributed import destroy_process_group, init_process_group
-    from torch.distributed.fsdp import fully_shard
-
-    init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    module = block()
-    for child in module.children():
-        fully_shard(child)
-    fully_shard(module)
-    torch.manual_seed(5)
-    x = torch.randn(2, 8, 11, 7)[rank : rank + 1]
-    y, loss = module(x)
-    (y.square().sum() + loss).backward()
-    gradients = {name: p.grad.full_tensor().numpy() for name, p in module.named_parameters()}
-    if rank == 0:
-        results.put(gradients)
-    destroy_process_group()
-
-
 @pytest.mark.filterwarnings("ignore")  # torch's own, of its CPU backend
 def test_sharded_layers_have_the_gradients_of_the_whole(request):
     if annotations_are_checked(request.config):
@@ -84,7 +58,7 @@ def test_sharded_layers_have_the_gradients_of_the_whole(request):
     processes = [context.Process(target=sharded, args=(rank, port, results), daemon=True) for rank in range(2)]
     for process in processes:
         process.start()
-    found = results.get(timeout=300)
+    found = results.get(timeout=120)
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
