@@ -1,10 +1,13 @@
 """A claim has one holder, whatever the others do and however the former holder ended."""
 
+import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -164,3 +167,43 @@ def test_a_killed_process(tmp_path):
     with claimed(path):
         assert len(names(tmp_path)) == 2
     assert names(tmp_path) == []
+
+
+def test_ctrl_c_at_any_line_leaves_no_claim(tmp_path):
+    """Ctrl-C comes at the first line that runs, at the second, and so on, until it would come after the last."""
+    for lines in itertools.count():
+        interrupted = _claim_and_interrupt(tmp_path / "picture.png", lines)
+        assert list(tmp_path.iterdir()) == []
+        if not interrupted:
+            break
+    assert lines > 30
+
+
+def _claim_and_interrupt(path: Path, lines: int) -> bool:
+    """Claim a path, and raise SIGINT after this many lines of the module; whether it came to that."""
+    left = lines
+
+    def count(frame, event, _):
+        nonlocal left
+        if frame.f_code.co_filename == _claims.__file__:
+            if event == "line":
+                left -= 1
+                if left == -1:
+                    signal.raise_signal(signal.SIGINT)
+            return count
+        return None
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    former = sys.gettrace()
+    try:
+        sys.settrace(count)
+        with _claims.claimed(path):
+            pass
+    except KeyboardInterrupt:
+        sys.settrace(former)
+        _claims.release_claims()
+        return True
+    finally:
+        sys.settrace(former)
+        signal.signal(signal.SIGINT, handler)
+    return False

@@ -4,11 +4,13 @@ import hashlib
 import os
 import re
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 from cclnn._files import hidden, runs, this_machine
 
@@ -17,7 +19,7 @@ BEAT = 60  # seconds between two signs of life of a claim's holder
 SILENCE = 600  # seconds without one, after which the holder counts as gone
 CONTENT = re.compile(r"([0-9a-f]{8})-(\d+)-[0-9a-f]{16}")  # machine, process, random
 
-_mine: set[str] = set()  # contents of the claims that this process holds
+_mine: dict[str, dict[Path, str]] = {}  # by content: what to remove when this process releases a claim of its own
 
 
 class Taken(Exception):  # noqa: N818  # no error: the file is in good hands
@@ -37,20 +39,21 @@ def claimed(path: Path) -> Iterator[None]:
         Taken: another process holds the claim.
     """
     content = f"{this_machine()}-{os.getpid()}-{secrets.token_hex(8)}"
-    _mine.add(content)
-    try:
-        former, own = _take(path, content)
-    except OSError:
-        yield
-        return
     released = threading.Event()
-    threading.Thread(target=_show_life, args=(own, released), daemon=True).start()
     try:
+        with suppress(OSError):
+            own = _take(path, content)
+            threading.Thread(target=_show_life, args=(own, released), daemon=True).start()
         yield
     finally:
         released.set()
-        _remove({**former, own: content})
-        _mine.discard(content)
+        _release(content)
+
+
+def release_claims() -> None:
+    """Remove every claim of this process, also one that Ctrl-C interrupted while it was being taken or given back."""
+    for content in list(_mine):
+        _release(content)
 
 
 def remove_dead_claims(path: Path) -> None:
@@ -60,22 +63,41 @@ def remove_dead_claims(path: Path) -> None:
         _remove(former)
 
 
-def _take(path: Path, content: str) -> tuple[dict[Path, str], Path]:
-    """Create the first claim that does not exist. Gives the claims before it, whose holders are gone, and its path."""
+def _take(path: Path, content: str) -> Path:
+    """Create the first claim that does not exist, and note it with those before it, whose holders are gone."""
     while True:
         former, own = _former(path)
         try:
-            handle = os.open(own, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            with _uninterrupted():
+                handle = os.open(own, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+                _mine[content] = {**former, own: content}
+                try:
+                    os.write(handle, content.encode())
+                except OSError:
+                    own.unlink(missing_ok=True)
+                    del _mine[content]
+                    raise
+                finally:
+                    os.close(handle)
         except FileExistsError:
             continue  # another process was faster
-        try:
-            os.write(handle, content.encode())
-        except OSError:
-            own.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(handle)
-        return former, own
+        return own
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put off Ctrl-C, which Python handles in the main thread alone, to the end of the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    late: list[tuple[int, FrameType | None]] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: late.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if late and callable(handler):
+            handler(*late[0])
 
 
 def _former(path: Path) -> tuple[dict[Path, str], Path]:
@@ -108,6 +130,12 @@ def _lives(content: str, silence: float) -> bool:
         if not runs(process):
             return False
     return silence < SILENCE
+
+
+def _release(content: str) -> None:
+    """Remove a claim of this process, which then is no longer its own; nothing where it has none of this content."""
+    _remove(_mine.get(content, {}))
+    _mine.pop(content, None)
 
 
 def _remove(claims: dict[Path, str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cclnn._claims import Taken, claimed, remove_dead_claims
+from cclnn._claims import Taken, claimed, release_claims, remove_dead_claims
 from cclnn.cli._errors import reason
 from cclnn.cli._jobs import Job, Plan, collisions
 from cclnn.cli._report import Report, warnings_in_one_line
@@ -42,6 +42,7 @@ class Run:
                     time.sleep(PAUSE)
                     left = [entry for entry in left if not self._is_settled(*entry)]
         except KeyboardInterrupt:
+            release_claims()
             resume = " The same command resumes the run." if self.plan.batch else ""
             click.echo(f"Interrupted.{resume}", err=True)
             sys.exit(INTERRUPTED)
