@@ -24,6 +24,15 @@ def test_what_is_saved_reads_back(tmp_path):
     assert parse(["--preset", str(saved)]) == settings
 
 
+def test_help_shows_every_setting(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        parse(["--help"])
+    text = capsys.readouterr().out
+    for entry in dataclasses.fields(Settings):
+        assert f"--{entry.name.replace('_', '-')}" in text
+    assert "(paper: 15 % of them)" in " ".join(text.split())
+
+
 def test_tiny_cpu_is_the_default():
     """What its file says and the defaults in the code agree."""
     for name, value in read_preset("tiny-cpu").items():

@@ -96,7 +96,7 @@ def parse(arguments: list[str] | None = None) -> Settings:
     types = get_type_hints(Settings)
     for entry in dataclasses.fields(Settings):
         flag = "--" + entry.name.replace("_", "-")
-        shared = {"default": argparse.SUPPRESS, "help": entry.metadata["help"]}
+        shared = {"default": argparse.SUPPRESS, "help": entry.metadata["help"].replace("%", "%%")}
         if types[entry.name] is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, **shared)
         elif entry.name in LISTS:
