@@ -18,6 +18,13 @@ def larger(a: int, b: int) -> int:
     return size
 
 
+def parts(total: int, size: int) -> int:
+    """How many parts of `size` hold `total`, 1 or more: total / size rounded up. Of positive numbers alone, because
+    ONNX divides integers towards zero and Python towards minus infinity: -(-total // size) is wrong in an ONNX file.
+    """
+    return (total + size - 1) // size
+
+
 def one_more(x: Tensor) -> Tensor:
     """x with a first axis longer by one, of zeros. For an empty batch, where torch's operators fail or warn: what is
     computed from it, `[:0]`, is empty and has gradients, all zero.

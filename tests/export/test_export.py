@@ -69,6 +69,13 @@ def test_the_upscaler_runs_it_in_tiles(small):
     assert cclnn.Upscaler(OnnxModel(path)).model.scale == 2
 
 
+def test_options_of_the_attention_agree_at_ten_sizes(tmp_path):
+    options = {"stride": 2, "local_round": True, "similarity": "cosine", "centre": True}
+    torch.manual_seed(0)
+    model = cclnn.models.CCLNN(2, channels=16, n_resblocks=1, n_hashes=2, chunk_size=36, **options).eval()
+    assert export(model, tmp_path / "model.onnx", check=True) <= 1e-5
+
+
 def test_half_precision_comes_near(small, tmp_path):
     import onnx
 

@@ -99,8 +99,6 @@ def export(
     check_choice("format", format, FORMATS)
     if format == "onnx":
         _need_onnx()
-    if format == "onnx" and model.architecture.no_onnx:
-        raise ValueError(f"{model.architecture.title} cannot be written as ONNX: {model.architecture.no_onnx}.")
     if half and "fp16" not in model.architecture.low_precision:
         raise ValueError(f"`half`=True: {model.architecture.title} does not work in float16, as its record says.")
     program, dense = _program(_Portable(model, torch.float16 if half else torch.float32))

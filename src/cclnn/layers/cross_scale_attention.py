@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_divides, check_shape
-from cclnn._sizes import one_more
+from cclnn._sizes import one_more, parts
 from cclnn._typing import Float, Tensor
 from cclnn.ops.patches import patch_attention
 
@@ -102,7 +102,7 @@ def repeat_last(x: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b 
     """x made larger on the right and below by its last pixels, to multiples of `multiple`."""
     for dim in (2, 3):
         length = x.shape[dim]
-        padded = -(-length // multiple) * multiple
+        padded = parts(length, multiple) * multiple
         if torch.compiler.is_compiling() or padded != length:
             x = x.index_select(dim, torch.arange(padded, device=x.device).clamp(max=length - 1))
     return x

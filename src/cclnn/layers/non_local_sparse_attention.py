@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_choice, check_divides, check_shape
-from cclnn._sizes import larger, smaller
+from cclnn._sizes import larger, parts, smaller
 from cclnn._typing import Float, Int, Tensor
 from cclnn.layers.cross_scale_attention import repeat_last
 from cclnn.ops.sparse_attention import BACKENDS, Backend, LSHPlan, hash_codes, lsh_attention, make_plan
@@ -200,7 +200,7 @@ class NonLocalSparseAttention(nn.Module):
     def add(self, x: Float[Tensor, "b c h w"], attended: Float[Tensor, "b n c"]) -> Float[Tensor, "b c h w"]:
         """x + res_scale * A for A given by token."""
         rows, columns = x.shape[2:]
-        down, across = -(-rows // self.stride), -(-columns // self.stride)
+        down, across = parts(rows, self.stride), parts(columns, self.stride)
         pixels = rearrange(attended, "b (h w) c -> b c h w", h=down, w=across)
         if self.stride > 1:
             pixels = F.pixel_shuffle(self.conv_expand(pixels), self.stride)[:, :, :rows, :columns]
@@ -274,7 +274,7 @@ class NonLocalSparseAttention(nn.Module):
 
     def _strips(self, codes: Int[Tensor, "b r n"], width: int) -> Int[Tensor, "b 1 n"]:
         """Codes by position: the vertical strip of each token. A stable sort keeps the rows of a strip in order."""
-        strips = -(-width // math.isqrt(3 * self.chunk_size))
+        strips = parts(width, math.isqrt(3 * self.chunk_size))
         strip = torch.arange(width, device=codes.device, dtype=codes.dtype) * strips // width
         return strip.repeat(codes.shape[2] // width).expand(codes.shape[0], 1, -1)
 

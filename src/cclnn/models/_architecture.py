@@ -65,7 +65,6 @@ class Architecture:
             "global" where it depends on the whole image.
         size_multiple: the network pads its input to a multiple of this many pixels (and crops its output).
         low_precision: number formats below float32 in which it is tested to work.
-        no_onnx: why it is not exported to ONNX; empty where it is.
         input_channels: what the network itself looks at, "rgb" or "y" (luma); images are RGB in any case.
         input_range: value of white that released weights expect.
         trained_apart: templates, as in `Released`, of parameters that the image does not depend on: a loss outside the
@@ -87,7 +86,6 @@ class Architecture:
     receptive_radius: Callable[[Any], int] | Literal["global"] = "global"
     size_multiple: int = 1
     low_precision: tuple[LowPrecision, ...] = ("bf16", "fp16")
-    no_onnx: str = ""
     input_channels: Literal["rgb", "y"] = "rgb"
     input_range: float = 1.0
     trained_apart: tuple[str, ...] = ()

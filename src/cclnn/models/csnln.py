@@ -159,7 +159,6 @@ CSNLN.architecture = Architecture(
     variants={"csnln": {}},
     scales=(2, 3, 4),
     parameters={"csnln": {2: 3_061_289, 3: 6_010_409, 4: 6_568_627}},
-    no_onnx="onnxruntime refuses the cross-scale attention of images of a few pixels; format='pt2' has it",
     receptive_radius="global",
     released=Released(
         source="https://github.com/SHI-Labs/Cross-Scale-Non-Local-Attention",

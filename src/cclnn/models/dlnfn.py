@@ -195,7 +195,6 @@ DLNFN.architecture = Architecture(
     ),
     variants={"dlnfn": {}},
     scales=SCALES,
-    no_onnx="onnxruntime refuses the cross-scale attention of images of a few pixels; format='pt2' has it",
     parameters={"dlnfn": {2: 2_407_706, 3: 3_153_178, 4: 4_013_338}},
     infer=infer_dlnfn,
     note="reconstruction from the abstract, not comparable with the published numbers",

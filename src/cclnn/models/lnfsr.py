@@ -189,7 +189,6 @@ LNFSR.architecture = Architecture(
     ),
     variants={"lnfsr": {}},
     scales=SCALES,
-    no_onnx="onnxruntime refuses the cross-scale attention of images of a few pixels; format='pt2' has it",
     parameters={"lnfsr": {2: 3_870_024, 3: 5_406_024, 4: 6_467_474}},
     infer=infer_lnfsr,
     note="reconstruction from the abstract, not comparable with the published numbers",
