@@ -6,6 +6,7 @@ import re
 import sys
 import types
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """The slowest first, so that several workers end together."""
-    items.sort(key=lambda item: "training" not in item.path.parts)
+    items.sort(key=lambda item: {"training", "export"}.isdisjoint(item.path.parts))
 
 
 @pytest.fixture
@@ -47,6 +48,17 @@ def spandrel(monkeypatch):
     for name, module in stubs.items():
         monkeypatch.setitem(sys.modules, name, module)
     return importlib.import_module("spandrel")
+
+
+@pytest.fixture(scope="session")
+def cached_translations():
+    """onnxscript's list of translations to ONNX, for which it parses 500 sources at every export: half a second."""
+    from torch.onnx._internal.exporter import _registration
+
+    with pytest.MonkeyPatch.context() as patch:
+        apis = _registration.onnxscript_apis
+        patch.setattr(apis, "get_torchlib_ops", cache(apis.get_torchlib_ops))
+        yield
 
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])

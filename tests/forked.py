@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import runpy
+import socket
 import sys
 import traceback
 from multiprocessing.context import ForkServerProcess
@@ -15,7 +16,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["cclnn_training.loop"])
+FORKED.set_forkserver_preload(["cclnn_training.loop", "torch._dynamo"])  # optimisers import the latter: a second
+
+
+def ranks(processes: int) -> list[dict[str, str]]:
+    """What a launcher tells each of its processes, in environment variables."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(processes)}
+    shared |= {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    if processes == 1:
+        return [shared]
+    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 
 
 class Done(NamedTuple):

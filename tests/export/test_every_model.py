@@ -12,7 +12,8 @@ from cclnn.export.exporting import CHECKED_DENSE, HALF_TOLERANCE, TOLERANCE, wei
 from cclnn.models.registry import ARCHITECTURES
 from cclnn.pretrained import OnnxModel
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own
+exporter_warns = pytest.mark.filterwarnings("ignore")
+pytestmark = [exporter_warns, pytest.mark.usefixtures("cached_translations")]
 
 # Tracing takes time for each layer: as few repetitions as the networks take.
 CHEAP = {"n_resblocks": 1, "n_hashes": 1, "n_units": 1, "n_steps": 2, "n_groups": 2, "n_blocks": 1, "n_layers": 3}

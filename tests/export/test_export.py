@@ -21,7 +21,8 @@ from cclnn.models import EDSR
 from cclnn.ops import hash_codes
 from cclnn.pretrained import OnnxModel
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own
+exporter_warns = pytest.mark.filterwarnings("ignore")
+pytestmark = [exporter_warns, pytest.mark.usefixtures("cached_translations")]
 
 
 @pytest.fixture(autouse=True, scope="module")

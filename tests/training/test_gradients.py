@@ -1,12 +1,11 @@
 """The gradient of a step does not depend on how many processes, or parts, its batch is split into."""
 
-import socket
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from forked import Program
+from forked import Program, ranks
 from PIL import Image
 
 PROGRAM = Path(__file__).with_name("one_gradient.py")
@@ -27,27 +26,16 @@ def gradient_of(tmp_path_factory):
         target = folder / f"{processes}-{parts}.pt"
         where = ["--data", str(folder / "photos"), "--cache", str(folder / "cache"), "--out", str(folder / "out")]
         arguments = [str(PROGRAM), str(target), *where, *SETTINGS, "--accumulate", str(parts), *more]
-        ranks = [
+        started = [
             Program(arguments, tmp_path_factory.mktemp("printed"), environment=environment)
-            for environment in environments(processes)
+            for environment in ranks(processes)
         ]
-        for rank in ranks:
-            done = rank.wait()
+        for program in started:
+            done = program.wait()
             assert done.returncode == 0, done.stderr
         return torch.load(target, weights_only=True)
 
     return make
-
-
-def environments(processes):
-    """What a launcher tells each of its processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(processes)}
-    shared |= {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    if processes == 1:
-        return [shared]
-    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 
 
 @pytest.fixture(scope="module")

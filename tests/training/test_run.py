@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from cclnn_training.state import start_from
-from forked import Program
+from forked import Program, ranks
 from PIL import Image
 
 import cclnn
@@ -289,21 +289,17 @@ def test_other_ways_resume_to_the_same_bytes(command, run, tmp_path, way):
     assert weights[0] == weights[1]
 
 
-LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def test_two_processes_do_what_one_does(command, run, tmp_path):
+def test_two_processes_do_what_one_does(command, start, run, tmp_path):
     """Losses and scores of every step; that the gradients are the same to rounding, test_gradients.py shows."""
     same = ["--batch", "4", "--steps", "6", "--log-every", "1", "--precision", "fp32", "--lr", "1e-4"]
     if torch.accelerator.is_available():
         same.append("--cpu")
     one = run(command(tmp_path / "one", *same))
     assert one.returncode == 0, one.stderr
-    arguments = [*LAUNCH, *command(tmp_path / "two", *same, "--accumulate", "2")]
-    two = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=600, env=ONE_THREAD)
-    assert two.returncode == 0, two.stderr
-    assert two.stdout.count("training images") == 1
+    split = command(tmp_path / "two", *same, "--accumulate", "2")
+    two = [program.wait() for program in [start(split, environment=environment) for environment in ranks(2)]]
+    assert [done.returncode for done in two] == [0, 0], two
+    assert sum(done.stdout.count("training images") for done in two) == 1
     logs = [
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("one", "two")
@@ -311,6 +307,10 @@ def test_two_processes_do_what_one_does(command, run, tmp_path):
     for a, b in zip(*logs, strict=True):
         for name in a.keys() - {"images_per_second"}:
             assert a[name] == pytest.approx(b[name], rel=1e-3), name
+
+
+LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def test_a_signal_to_all_processes_and_their_launcher_saves_too(command, tmp_path):
