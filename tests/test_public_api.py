@@ -72,7 +72,7 @@ MODULES = {
     "image": {
         *("FORMATS", "Format", "ImageFileError", "Metadata", "Picture", "check_fits", "check_target", "convert"),
         *("encode", "format_of", "from_pil", "read_image", "read_picture", "save", "to_pil", "write_picture"),
-        "write_png",
+        *("plan_results", "preview", "result_name", "ResultPlan", "to_tensor", "write_png"),
     },
     "metrics": {"psnr", "ssim"},
     "hub": {"model_card", "read_state_dict", "upload_folder"},
@@ -80,7 +80,7 @@ MODULES = {
         *("convert_official", "detect", "list_pretrained", "load", "publish", "published_facts", "to_official"),
         *("ForeignModel", "OnnxModel", "from_state_dict", "interpolate", "load_foreign", "recognize"),
     },
-    "integrations": {"spandrel"},
+    "integrations": {"spandrel", "storage"},
 }
 EXTRAS = ("PIL", "click", "tqdm", "jaxtyping", "beartype", "skimage", "scipy", "torchvision")
 MODELS = ["cclnn", "cclnn-l", "cclnn-s", "cclnn-t", "edsr", "edsr-baseline", "edsr-l", "nlsn", "nlsn-l"]

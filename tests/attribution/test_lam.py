@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from cclnn import convert_official, create_model
-from cclnn.attribution import blur_path, diffusion_index, gini, local_attribution_map
+from cclnn.attribution import blur_path, diffusion_index, gini, local_attribution_map, point_attribution
 from cclnn.attribution.lam import gradient_magnitude
 
 
@@ -192,3 +192,37 @@ def test_messages(rejects):
 class Two(nn.Module):
     def forward(self, x):
         return x, x
+
+
+@pytest.mark.parametrize(
+    ("pixel", "corner", "window"),
+    [  # of an image of 37 x 53 pixels at x2, parts of 24 pixels and windows of 7
+        ((18, 25), (6, 13), (22, 22)),  # in the middle of the part, whose pixel 12 becomes 24 and 25
+        ((0, 52), (0, 29), (0, 40)),  # the last window that has a next column: 40 to 46 of 48
+        ((36, 0), (13, 0), (40, 0)),
+    ],
+)
+def test_a_point_is_explained_in_the_part_around_it(pixel, corner, window):
+    model = create_model("edsr-baseline", channels=8, n_resblocks=1, scale=2)
+    image = torch.rand(1, 3, 37, 53)
+    found = point_attribution(model, image, pixel, scale=2, part=24, side=7, steps=3)
+    part = image[:, :, corner[0] : corner[0] + 24, corner[1] : corner[1] + 24]
+    assert torch.equal(found.image, part)
+    assert found.window == (*window, 7)
+    expected = local_attribution_map(model, part, (*window, 7), steps=3)
+    assert torch.equal(found.attribution.map, expected.map)
+    assert found.attribution.diffusion_index == expected.diffusion_index
+
+
+def test_a_point_of_a_small_image_is_explained_in_the_whole_image():
+    model = create_model("edsr-baseline", channels=8, n_resblocks=1, scale=3)
+    image = torch.rand(1, 3, 11, 80)
+    found = point_attribution(model, image, (10, 40), scale=3, steps=2)
+    assert found.image.shape == (1, 3, 11, 64)
+    assert found.window == (3 * 11 - 1 - 16, 3 * 32 + 1 - 8, 16)
+
+
+@pytest.mark.parametrize("pixel", [(-1, 0), (11, 0), (0, 80)])
+def test_a_point_outside_the_image_is_refused(rejects, pixel):
+    with rejects(f"`pixel` must lie in the image of 11 x 80 pixels, got {pixel[0]}, {pixel[1]}"):
+        point_attribution(torch.nn.Identity(), torch.rand(1, 3, 11, 80), pixel, scale=1)

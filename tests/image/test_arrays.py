@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cclnn.image.arrays import open_image
+from cclnn.image.arrays import open_image, to_tensor
 
 
 def array(*shape, dtype=np.uint8):
@@ -100,3 +100,20 @@ def test_flipped_and_read_only_arrays_are_read():
 def test_messages(image, error, message):
     with pytest.raises(error, match=message):
         open_image(image)
+
+
+def test_a_tensor_of_any_image_is_what_a_network_takes():
+    """Black 0 and white 1, whatever the kind: 51 of 255 and 13107 of 65535 are 0.2; ink is not light."""
+    pixels = np.full((2, 3, 3), 51, dtype=np.uint8)
+    pixels[1, 2] = (255, 0, 51)
+    for image in (
+        pixels,
+        Image.fromarray(pixels),
+        pixels.astype(np.uint16) * 257,
+        torch.tensor(pixels / 255).movedim(-1, 0)[None],
+    ):
+        made = to_tensor(image)
+        assert made.shape == (1, 3, 2, 3)
+        torch.testing.assert_close(made[0, :, 1, 2].float(), torch.tensor([1.0, 0.0, 0.2]))
+    assert to_tensor(Image.new("CMYK", (3, 2), (0, 255, 51, 0)))[0, :, 1, 2].tolist() == pytest.approx([1, 0, 0.8, 1])
+    assert to_tensor(torch.rand(2, 1, 5, 7, dtype=torch.float64)).dtype == torch.float64

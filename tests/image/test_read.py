@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from image import zoo
 from PIL import Image
 
-from cclnn.image import ImageFileError, Metadata, Picture, encode, read_image, read_picture
+from cclnn.image import ImageFileError, Metadata, Picture, encode, preview, read_image, read_picture
 from cclnn.image.formats import CHANNELS, ImageFileWarning
 from cclnn.image.metadata import parse_exif
 
@@ -179,3 +179,18 @@ def test_a_camera_s_raw_file_is_not_taken_for_the_thumbnail_in_it(tmp_path, suff
     Image.fromarray(zoo.pixels(3)).save(path, format="TIFF")
     with pytest.raises(ImageFileError, match="it is a camera's raw format, which is not supported: convert it to PNG"):
         read_picture(path)
+
+
+@by_name
+def test_pictures_beyond_a_limit_are_refused_and_others_previewed(tmp_path, animal, monkeypatch):
+    """27 x 19 pixels are 513."""
+    path = zoo.write(animal, tmp_path)
+    image = preview(path, max_pixels=513)
+    assert (image.mode, image.size) == ("RGB", (27, 19))
+    picture = read_picture(path)
+    seen = picture.pixels if picture.bits == 8 else (picture.pixels // 256).astype(np.uint8)
+    if picture.mode in ("RGB", "RGBA"):
+        assert np.array_equal(np.asarray(image), seen[..., :3])
+    monkeypatch.setattr("cclnn.image.read._pixels", None)  # nothing is decoded
+    with pytest.raises(ImageFileError, match=r"cannot read the upload: it has 27 x 19 pixels; at most 0\.000512 meg"):
+        preview(path, name="the upload", max_pixels=512)

@@ -1,6 +1,8 @@
 """Files in memory: what `cclnn upscale` would have written, and errors that name the file."""
 
 import io
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,12 +49,19 @@ def test_tells_what_was_done():
     assert (result.format, result.before, result.after) == ("png", (24, 20), (60, 50))
     assert result.models == ("cclnn-t-x3",)
     assert result.why == "PNG, lossless: clean weights"
+    assert 0 < result.seconds < 600
+    text = str(replace(result, seconds=0.44))
+    assert text == "24 x 20 to 60 x 50 in 0.4 s. Weights: cclnn-t-x3 (PNG, lossless: clean weights)."
+    named = FileUpscaler("cclnn-t-x2")(file("PNG"))
+    assert re.fullmatch(r"24 x 20 to 48 x 40 in \d+\.\d s\. Weights: cclnn-t-x2\.", str(named))
 
 
 def test_the_same_format_is_png_where_it_cannot_be_written():
     upscaler = FileUpscaler(cclnn.create_model("edsr-baseline", channels=8, n_resblocks=1), format="same")
     assert [upscaler(file(kind)).format for kind in ("JPEG", "TIFF", "BMP")] == ["jpeg", "tiff", "png"]
-    assert upscaler(file("PNG", mode="L")).models == ()
+    plain = upscaler(file("PNG", mode="L"))
+    assert plain.models == ()
+    assert str(plain).endswith(" s.")
 
 
 def test_progress_is_told():
@@ -74,3 +83,14 @@ def test_errors_name_the_file_and_the_option(rejects):
         FileUpscaler(scale=2, width=10)
     with rejects("is 0.4.* times an image of"):
         FileUpscaler(width=10)(file())
+
+
+def test_what_strangers_send_is_limited():
+    upscaler = FileUpscaler(max_input=480, max_output=1920)
+    assert upscaler(file(size=(24, 20))).after == (48, 40)
+    with pytest.raises(ImageFileError, match=r"cannot read the image: it has 37 x 13 pixels; at most 0\.00048 megapix"):
+        upscaler(file(size=(37, 13)))
+    larger = FileUpscaler(scale=2.1, max_input=480, max_output=1920)
+    with pytest.raises(ImageFileError, match=r"2\.1 times 'a', of 24 x 20 pixels, is too large: at most 0\.00192 mega"):
+        larger(file(size=(24, 20)), name="'a'")
+    assert FileUpscaler(megapixels=0.00192, max_output=1920)(file(size=(24, 20))).after == (48, 40)

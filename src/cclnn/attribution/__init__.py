@@ -2,7 +2,15 @@
 
 from cclnn.attribution.blocks import Attended, ChannelWeights, attended_pixels, channel_weights
 from cclnn.attribution.health import AttentionHealth, LayerHealth, attention_health, replaced_attention
-from cclnn.attribution.lam import Attribution, blur_path, diffusion_index, gini, local_attribution_map
+from cclnn.attribution.lam import (
+    Attribution,
+    PointAttribution,
+    blur_path,
+    diffusion_index,
+    gini,
+    local_attribution_map,
+    point_attribution,
+)
 
 __all__ = [
     "Attended",
@@ -10,6 +18,7 @@ __all__ = [
     "Attribution",
     "ChannelWeights",
     "LayerHealth",
+    "PointAttribution",
     "attended_pixels",
     "attention_health",
     "blur_path",
@@ -17,5 +26,6 @@ __all__ = [
     "diffusion_index",
     "gini",
     "local_attribution_map",
+    "point_attribution",
     "replaced_attention",
 ]

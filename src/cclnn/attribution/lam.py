@@ -29,6 +29,20 @@ class Attribution:
     diffusion_index: float
 
 
+@dataclass(frozen=True)
+class PointAttribution:
+    """The map of one pixel's surroundings.
+
+    image:       the part of the input that the network saw, (1, c, h, w)
+    window:      row, column and side, in pixels of the part's output
+    attribution: the map over the part
+    """
+
+    image: Float[Tensor, "1 c h w"]
+    window: Window
+    attribution: Attribution
+
+
 def local_attribution_map(
     model: nn.Module,
     image: Float[Tensor, "1 c h w"],
@@ -85,6 +99,51 @@ def local_attribution_map(
     attributed = attributed / attributed.max().clamp_min(torch.finfo(attributed.dtype).tiny)
     index = gini(attributed)
     return Attribution(attributed, index, diffusion_index(attributed))
+
+
+def point_attribution(
+    model: nn.Module,
+    image: Float[Tensor, "1 c h w"],
+    pixel: tuple[int, int],
+    *,
+    scale: int,
+    part: int = 64,
+    side: int = 16,
+    steps: int = 50,
+    batch: int = 8,
+    progress: Progress | None = None,
+) -> PointAttribution:
+    """The local attribution map of the output around one input pixel, in a part of the image: its time is bounded.
+
+    The part and the window have the pixel in their middle, or, near the image's edges, lie as close to that as they
+    fit. Pixels outside the part do not count: a network that looks farther is seen as far as the part reaches.
+
+    Args:
+        model, image, steps, batch, progress: as for `local_attribution_map`.
+        pixel: row and column in `image`.
+        scale: output size / input size of the model.
+        part: rows and columns of the part, in pixels of the input; an image with shorter sides is taken whole there.
+        side: of the window, in pixels of the output.
+
+    Raises:
+        ValueError: a pixel outside the image, or as `local_attribution_map`.
+    """
+    check_shape("image", image, "b c h w", b=1)
+    rows, columns = image.shape[2:]
+    row, column = pixel
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise ValueError(f"`pixel` must lie in the image of {rows} x {columns} pixels, got {row}, {column}.")
+    top, left = (_centred(at, part, length) for at, length in ((row, rows), (column, columns)))
+    seen = image[:, :, top : top + part, left : left + part]
+    # one row and column are left beside the window, whose gradients need the next ones
+    y, x = (
+        _centred(at * scale + scale // 2, side, length * scale - 1)
+        for at, length in ((row - top, seen.shape[2]), (column - left, seen.shape[3]))
+    )
+    window = (y, x, side)
+    return PointAttribution(
+        seen, window, local_attribution_map(model, seen, window, steps=steps, batch=batch, progress=progress)
+    )
 
 
 def gradient_magnitude(image: Float[Tensor, "b c h w"], window: Window) -> Float[Tensor, " b"]:
@@ -158,6 +217,11 @@ def gini(x: Tensor) -> float:
 def diffusion_index(x: Tensor) -> float:
     """DI = (1 - gini(x)) * 100: 100 where all pixels count alike.   (Gu and Dong 2021, Sec. 3.3)"""
     return (1 - gini(x)) * 100
+
+
+def _centred(at: int, side: int, length: int) -> int:
+    """The start of `side` pixels with `at` in their middle, moved into 0..length where they fit there."""
+    return max(0, min(at - side // 2, length - side))
 
 
 def _kernels(sigma: float, steps: int, size: int) -> Float[Tensor, "n l l"]:

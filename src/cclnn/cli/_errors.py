@@ -5,12 +5,9 @@ from contextlib import contextmanager
 
 import click
 
+from cclnn._errors import reason
+
 EXPECTED = (ValueError, OSError, RuntimeError, ImportError, MemoryError)
-
-
-def reason(error: BaseException) -> str:
-    """Return the message of an error as one line."""
-    return " ".join(str(error).split()) or ("out of memory" if isinstance(error, MemoryError) else repr(error))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cclnn._claims import Taken, claimed, release_claims, remove_dead_claims
-from cclnn.cli._errors import reason
+from cclnn._errors import reason
 from cclnn.cli._jobs import Job, Plan, collisions
 from cclnn.cli._report import Report, warnings_in_one_line
 from cclnn.cli._worker import Worker

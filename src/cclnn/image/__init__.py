@@ -10,9 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cclnn.image.arrays import to_tensor
     from cclnn.image.formats import FORMATS, Format, ImageFileError, format_of
+    from cclnn.image.names import ResultPlan, plan_results, result_name
     from cclnn.image.picture import Metadata, Picture, from_pil, to_pil
-    from cclnn.image.read import read_image, read_picture
+    from cclnn.image.read import preview, read_image, read_picture
     from cclnn.image.write import check_fits, check_target, convert, encode, save, write_picture, write_png
 
 _HOME = {
@@ -21,16 +23,21 @@ _HOME = {
     "ImageFileError": "formats",
     "Metadata": "picture",
     "Picture": "picture",
+    "ResultPlan": "names",
     "check_fits": "write",
     "check_target": "write",
     "convert": "write",
     "encode": "write",
     "format_of": "formats",
     "from_pil": "picture",
+    "plan_results": "names",
+    "preview": "read",
     "read_image": "read",
     "read_picture": "read",
+    "result_name": "names",
     "save": "write",
     "to_pil": "picture",
+    "to_tensor": "arrays",
     "write_picture": "write",
     "write_png": "write",
 }
@@ -41,16 +48,21 @@ __all__ = [
     "ImageFileError",
     "Metadata",
     "Picture",
+    "ResultPlan",
     "check_fits",
     "check_target",
     "convert",
     "encode",
     "format_of",
     "from_pil",
+    "plan_results",
+    "preview",
     "read_image",
     "read_picture",
+    "result_name",
     "save",
     "to_pil",
+    "to_tensor",
     "write_picture",
     "write_png",
 ]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from einops import rearrange
 
-from cclnn._typing import Tensor
+from cclnn._typing import Float, Tensor
 from cclnn.image.picture import Picture, from_pil, to_pil
 
 if TYPE_CHECKING:
@@ -103,6 +103,19 @@ def open_image(image: AnyImage) -> Opened:
     if type(image).__module__.startswith("PIL."):
         return _open_pil(image)
     raise TypeError(f"`image` must be a PIL image, a numpy array or a torch tensor, got {type(image).__name__}.")
+
+
+def to_tensor(image: AnyImage) -> Float[Tensor, "b c h w"]:
+    """The pixels as a network takes them: (1, c, h, w), or a tensor's own batch; black 0 and white 1.
+
+    Args:
+        image: PIL image, array (h, w) or (h, w, c), tensor (b, c, h, w) or `Picture`; uint8, uint16 or floating point.
+
+    >>> to_tensor(np.full((5, 7, 3), 255, np.uint8)).shape
+    torch.Size([1, 3, 5, 7])
+    """
+    opened = open_image(image)
+    return opened.decode(opened.pixels)
 
 
 def _open_pil(image: "Image") -> Opened:

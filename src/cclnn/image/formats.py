@@ -106,6 +106,14 @@ class MetadataWarning(ImageFileWarning):
     """Metadata that were not carried over; the message names them."""
 
 
+def check_pixels(width: int, height: int, most: int | None, name: str) -> None:
+    """Raise ImageFileError for a picture of more than `most` pixels; None is no limit."""
+    if most is not None and width * height > most:
+        raise ImageFileError(
+            f"cannot read {name}: it has {width} x {height} pixels; at most {most / 1e6:g} megapixels are taken."
+        )
+
+
 def format_of(path: str | os.PathLike[str]) -> FormatName:
     """The format that a file's suffix names.
 

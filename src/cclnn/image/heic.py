@@ -6,18 +6,19 @@ import numpy as np
 
 from cclnn._files import BinaryFile
 from cclnn.image import metadata
-from cclnn.image.formats import CHANNELS, Mode
+from cclnn.image.formats import CHANNELS, Mode, check_pixels
 from cclnn.image.picture import Pixels
 
 MODES: dict[str, Mode] = {"L": "L", "I": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA"}  # pillow-heif's -> ours
 
 
-def read_heic(file: BinaryFile) -> tuple[metadata.Found, Pixels, Mode]:
+def read_heic(file: BinaryFile, max_pixels: int | None, name: str) -> tuple[metadata.Found, Pixels, Mode]:
     """Metadata, upright pixels (h w c, uint8, or uint16 of 10 or 12 bits) and mode of a HEIC's first picture.
 
     The first picture is the one that the file names so; gain maps, depth maps and thumbnails are left out.
 
     Raises:
+        ImageFileError: it has more than `max_pixels`.
         ValueError or another exception of pillow-heif: the file is damaged.
         PIL.Image.DecompressionBombError: it has more pixels than Pillow would read.
     """
@@ -29,6 +30,7 @@ def read_heic(file: BinaryFile) -> tuple[metadata.Found, Pixels, Mode]:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and picture.size[0] * picture.size[1] > 2 * limit:
         raise Image.DecompressionBombError
+    check_pixels(*picture.size, max_pixels, name)
     mode = MODES.get(picture.mode.partition(";")[0])
     if mode is None:
         raise ValueError(f"its mode {picture.mode} is not supported")

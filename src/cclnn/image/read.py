@@ -25,6 +25,7 @@ from cclnn.image.formats import (
     ImageFileError,
     ImageFileWarning,
     Mode,
+    check_pixels,
     known_format,
     reads_heic,
     unread_kind,
@@ -43,6 +44,7 @@ def read_picture(
     name: str | None = None,
     page: int | None = None,
     keep_damaged: bool = False,
+    max_pixels: int | None = None,
 ) -> Picture:
     """The picture in a file, upright (EXIF orientation applied), with its bit depth and its metadata.
 
@@ -55,6 +57,7 @@ def read_picture(
         page: which page of a TIFF with several pages, from 1; by default the one that is no smaller copy of another.
         keep_damaged: read a JPEG or PNG of which a part is missing, with an `ImageFileWarning`; that part becomes a
             flat area.
+        max_pixels: refuse a larger picture before it is decoded; None leaves Pillow's limit alone.
 
     Raises:
         ImageFileError: the file is missing, empty, no image, not what its suffix says, truncated, too large to be
@@ -63,7 +66,7 @@ def read_picture(
     """
     _pillow()  # without Pillow no other check matters
     if not isinstance(source, (str, os.PathLike)):
-        return _read(source, name or "the input", "", page, keep_damaged)
+        return _read(source, name or "the input", "", page, keep_damaged, max_pixels)
     path = Path(source)
     called = name or repr(str(path))
     if not path.is_file() and not path.is_fifo():
@@ -73,8 +76,8 @@ def read_picture(
     try:
         with path.open("rb") as file:
             if path.is_fifo():  # cannot seek
-                return _read(io.BytesIO(file.read()), called, "", page, keep_damaged)
-            return _read(file, called, path.suffix.lower(), page, keep_damaged)
+                return _read(io.BytesIO(file.read()), called, "", page, keep_damaged, max_pixels)
+            return _read(file, called, path.suffix.lower(), page, keep_damaged, max_pixels)
     except OSError as error:
         raise ImageFileError(f"cannot read {called}: {error.strerror or error}.") from error
 
@@ -98,7 +101,30 @@ def read_image(path: str | os.PathLike[str]) -> "Image":
     return image
 
 
-def _read(file: BinaryFile, name: str, suffix: str, page: int | None, keep_damaged: bool) -> Picture:
+def preview(
+    source: str | os.PathLike[str] | BinaryFile, *, name: str | None = None, max_pixels: int | None = None
+) -> "Image":
+    """The picture in a file for a screen: a PIL image of mode RGB, upright, whatever the file's mode and depth.
+
+    Opacity, colour profile and the lower 8 of 16 bits are dropped. For computations, use `read_picture`.
+
+    Args:
+        source: a path, or an open binary file that can seek.
+        name: how messages call the source.
+        max_pixels: refuse a larger picture before it is decoded.
+
+    Raises:
+        ImageFileError: as `read_picture`.
+    """
+    picture = read_picture(source, name=name, max_pixels=max_pixels)
+    if picture.bits == 16:
+        picture = picture.with_pixels((picture.pixels >> 8).astype(np.uint8))
+    return to_pil(picture).convert("RGB")
+
+
+def _read(
+    file: BinaryFile, name: str, suffix: str, page: int | None, keep_damaged: bool, max_pixels: int | None
+) -> Picture:
     start = file.read(HEAD)
     file.seek(0)
     if not start:
@@ -108,9 +134,9 @@ def _read(file: BinaryFile, name: str, suffix: str, page: int | None, keep_damag
         raise ImageFileError(f"cannot read {name}: it is {kind}, which {way_out(kind)}.")
     with errors_in_one_line(name):
         if kind == HEIC:
-            content = Content(HEIC, *heic.read_heic(file))
+            content = Content(HEIC, *heic.read_heic(file, max_pixels, name))
         else:
-            content = _by_pillow(file, name, start, page, keep_damaged)
+            content = _by_pillow(file, name, start, page, keep_damaged, max_pixels)
     if suffix in SUFFIXES and suffix not in SUFFIXES_OF[content.kind]:
         told = f"{name}: its name ends in {suffix}, but it is {content.kind}, and is read as that."
         warnings.warn(told, ImageFileWarning, stacklevel=3)
@@ -133,7 +159,9 @@ class Content:
     missing: bool = False
 
 
-def _by_pillow(file: BinaryFile, name: str, start: bytes, page: int | None, keep_damaged: bool) -> Content:
+def _by_pillow(
+    file: BinaryFile, name: str, start: bytes, page: int | None, keep_damaged: bool, max_pixels: int | None
+) -> Content:
     found: metadata.Found | None = None
     parts: jpeg.Parts | None = None
     missing = False
@@ -148,6 +176,7 @@ def _by_pillow(file: BinaryFile, name: str, start: bytes, page: int | None, keep
         found, file = metadata.of_png(chunks), io.BytesIO(mended or chunks.bare)
     with open_with_pillow(file, name) as image:
         _select(image, file, page, name)
+        check_pixels(*image.size, max_pixels, name)
         if image.format == "TIFF":
             found = metadata.of_tiff(image, file, image.tell())
         elif found is None:

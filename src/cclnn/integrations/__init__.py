@@ -1,5 +1,5 @@
 """The library inside programs of others, one module each."""
 
-from cclnn.integrations import spandrel
+from cclnn.integrations import spandrel, storage
 
-__all__ = ["spandrel"]
+__all__ = ["spandrel", "storage"]

@@ -1,13 +1,15 @@
 """Image files in memory, upscaled as `cclnn upscale` does it: bytes in, bytes out, for programs that serve them."""
 
 import io
+import os
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from cclnn._checks import check_choice
 from cclnn._target import Target
 from cclnn.image.compression import read_compression
-from cclnn.image.formats import FORMATS, HEAD, FormatName, known_format
+from cclnn.image.formats import FORMATS, HEAD, FormatName, ImageFileError, known_format
 from cclnn.image.picture import Picture
 from cclnn.image.read import read_picture
 from cclnn.image.write import check_fits, convert, encode
@@ -25,8 +27,9 @@ class UpscaledFile:
     format:  its format, a key of `cclnn.image.FORMATS`
     before:  width and height of the source
     after:   width and height of the result
-    models:  the weights of every pass, where "auto" chose them
+    models:  the weights of every pass that "auto" chose, else the one that the caller named, () for a network
     why:     the reason for the choice, in half a line
+    seconds: reading, upscaling and encoding
     """
 
     content: bytes
@@ -35,6 +38,14 @@ class UpscaledFile:
     after: tuple[int, int]
     models: tuple[str, ...] = ()
     why: str = ""
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        """`48 x 40 to 96 x 80 in 0.4 s. Weights: cclnn-t-x2 (PNG, lossless: clean weights).`"""
+        before, after = (f"{width} x {height}" for width, height in (self.before, self.after))
+        why = f" ({self.why})" if self.why else ""
+        weights = f" Weights: {' then '.join(self.models)}{why}." if self.models else ""
+        return f"{before} to {after} in {self.seconds:.1f} s.{weights}"
 
 
 class FileUpscaler:
@@ -48,6 +59,9 @@ class FileUpscaler:
             be written).
         quality: 1 to 100 for lossy formats; None is the format's own.
         tile, overlap, precision, device, ensemble, alpha, edges: as for `cclnn.Upscaler`.
+
+        max_input, max_output: the most pixels of a source, which is refused before it is decoded, and of a result,
+            refused before it is computed; for programs that take files from strangers. None is no limit of its own.
 
     Raises:
         ValueError: an option out of range, more than one size, or as `cclnn.load`.
@@ -72,11 +86,14 @@ class FileUpscaler:
         ensemble: bool = False,
         alpha: Alpha = "bicubic",
         edges: Edges = "mirror",
+        max_input: int | None = None,
+        max_output: int | None = None,
     ) -> None:
         check_choice("format", format, (*FORMATS, "same"))
         if quality is not None and not 1 <= quality <= 100:
             raise ValueError(f"`quality` must lie between 1 and 100, got {quality}.")
         self.format, self.quality = format, quality
+        self.max_input, self.max_output = max_input, max_output
         target = Target(scale, width, height, megapixels)
         settings: dict[str, Any] = {
             "tile": tile,
@@ -89,6 +106,7 @@ class FileUpscaler:
         }
         self._sizer = Sizer(model, target, photo=photo, strength=strength, settings=settings)
         self._sizer.prepare()
+        self._named = (str(model),) if isinstance(model, (str, os.PathLike)) else ()
 
     def __call__(self, content: bytes, *, name: str = "the image", progress: Progress | None = None) -> UpscaledFile:
         """The file of the upscaled picture.
@@ -99,17 +117,28 @@ class FileUpscaler:
             progress: as for `cclnn.upscale`.
 
         Raises:
-            ImageFileError: the file is damaged, no image, an animation, or its result does not fit the format.
+            ImageFileError: the file is damaged, no image, an animation, larger than allowed, or its result is, or does
+                not fit the format.
             ValueError: the size that is asked for is less than the image's own, or more than 8 times.
         """
-        file = io.BytesIO(content)
-        picture, compression = read_picture(file, name=name), read_compression(io.BytesIO(content))
+        started = time.perf_counter()
+        picture = read_picture(io.BytesIO(content), name=name, max_pixels=self.max_input)
+        compression = read_compression(io.BytesIO(content))
         kind = (known_format(content[:HEAD]) or "png") if self.format == "same" else self.format
-        target = self._sizer.target
         height, width = picture.height, picture.width
-        check_fits(picture, kind, scale=target.factor(height, width) if target.is_given else self._sizer.scale)
+        factor = self._factor(height, width)
+        if self.max_output is not None and round(height * width * factor**2) > self.max_output:
+            limit = f"at most {self.max_output / 1e6:g} megapixels are made"
+            raise ImageFileError(f"{factor:.3g} times {name}, of {width} x {height} pixels, is too large: {limit}.")
+        check_fits(picture, kind, scale=factor)
         choice = self._sizer.choose(height, width, compression)
         result: Picture = self._sizer(convert(picture, kind), compression=compression, progress=progress)
         written = encode(result, kind, self.quality)
-        made = (choice.models, choice.why) if choice else ((), "")
-        return UpscaledFile(written, kind, (width, height), (result.width, result.height), *made)
+        made = (choice.models, choice.why) if choice else (self._named, "")
+        seconds = time.perf_counter() - started
+        return UpscaledFile(written, kind, (width, height), (result.width, result.height), *made, seconds)
+
+    def _factor(self, height: int, width: int) -> float:
+        """Output size / input size."""
+        target = self._sizer.target
+        return target.factor(height, width) if target.is_given else self._sizer.scale
