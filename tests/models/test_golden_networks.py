@@ -14,12 +14,15 @@ GROUPS = {
     **{"edsr": ("EDSR", {}), "nlsn": ("NLSN", {}), "cclnn": ("CCLNN", {})},
     **{"rcan": ("RCAN", {}), "rnan": ("RNAN", {}), "a2n": ("A2N", {}), "divanet": ("DiVANet", {}), "han": ("HAN", {})},
     **{"vdsr_rgb": ("VDSR", {"scale": 1}), "vdsr_y": ("VDSR", {}), "srcnn": ("SRCNN", {})},
+    **{"csnln": ("CSNLN", {}), "dasr": ("DASR", {"rgb_range": 255.0}), "srfbn": ("SRFBN", {})},
 }
+CLOSER = {"csnln", "dasr", "srfbn"}  # in float32 within 1e-5 of the largest number, others within 1e-4 of their spread
 # Name of a parameter in the files -> ours, where that is an argument of the network.
 PARAMETERS = {
     **{"scale": "scale", "rgb_range": "rgb_range", "res_scale": "res_scale", "reduction": "reduction"},
     **{"n_feats": "channels", "n_resgroups": "n_groups", "group": "groups", "f2": "kernel"},
-    **{"n_hashes": "n_hashes", "chunk_size": "chunk_size"},
+    **{"n_hashes": "n_hashes", "chunk_size": "chunk_size", "depth": "depth", "n_groups": "n_groups"},
+    **{"n_blocks": "n_blocks", "num_groups": "n_groups", "num_steps": "n_steps", "num_features": "channels"},
 }
 BACKENDS = {"nlsn": ("reference", "chunked"), "cclnn": ("reference", "chunked")}
 networks = pytest.mark.parametrize(
@@ -63,11 +66,18 @@ def test_golden_output_and_gradients_and_every_tensor_back(group, name, argument
     assert len(attentions(model)) == len(case.under("rot."))
     white = case.params.get("rgb_range", 1)
     x = case["input.x"].requires_grad_()
-    y = (model(x / white) if x.shape[1] == 3 else model.refine(x)) * white
-    assert_golden(y, case["output.y"], float32=1e-4, scale=case["output.y"].std().item())
-    if "cotangent" not in case:
+    image = (model(x / white) if x.shape[1] == 3 else model.refine(x)) * white
+    n_steps = len(case.under("output.step"))
+    images = [y * white for y in model.steps(x / white)] if n_steps else [image]
+    assert torch.equal(image, images[-1])
+    suffixes = [f".step{i}" for i in range(n_steps)] or [""]
+    for y, suffix in zip(images, suffixes, strict=True):
+        expected = case[f"output{suffix or '.y'}"]
+        close = {"float32": 1e-5} if group in CLOSER else {"float32": 1e-4, "scale": expected.std().item()}
+        assert_golden(y, expected, **close)
+    if not case.under("cotangent"):
         return
-    (y * case["cotangent"]).sum().backward()
+    sum((y * case[f"cotangent{suffix}"]).sum() for y, suffix in zip(images, suffixes, strict=True)).backward()
     assert_golden(x.grad, case["grad.x"], float32=1e-4)
     if expected := case.under("grad.state."):
         parameters = dict(model.named_parameters())
@@ -80,6 +90,16 @@ def test_golden_output_and_gradients_and_every_tensor_back(group, name, argument
 def test_golden_srcnn_continues_the_image_by_its_edge_not_by_zeros(name):
     case = read(name)
     assert not torch.allclose(network_of("srcnn", case).refine(case["input.x"]), case["output.y_zeropad"])
+
+
+@cases("dasr")
+def test_golden_dasr_widths_and_features(name):
+    case = read(name)
+    model = network_of("dasr", case)
+    channels, hidden, features = (int(width) for width in case.params["widths"].split("/"))
+    widths = {"channels": channels, "reduction": 8, "hidden": hidden, "features": features, "rgb_range": 255.0}
+    assert model.config.items() >= widths.items()
+    assert_golden(model.encoder(case["input.x"])[0], case["output.fea"], float32=1e-5)
 
 
 @cases("vdsr_y")
