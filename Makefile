@@ -9,8 +9,8 @@ DEMO := examples/images/chelsea
 FUSED := tests/ops/test_fused.py
 # The integrations' environment, its packages, and the tests that need them; the other tests run without.
 LAYER := .venv/integrations
-PACKAGES := "gradio>=6,<7" "playwright>=1.50" "ray[data]>=2.50"
-LARGE := $(addprefix tests/integrations/test_,demo.py ray.py storage.py web.py)
+PACKAGES := "gradio>=6,<7" "playwright>=1.50" "ray[data]>=2.50" "torchao>=0.18"
+LARGE := $(addprefix tests/integrations/test_,demo.py quantisation.py ray.py storage.py web.py)
 ANNOTATED := --jaxtyping-packages=cclnn,beartype.beartype
 # .ci/run sets `listed`: a test skipped for a reason that tests/skips.py does not list fails the run.
 SKIPS ?= any

@@ -42,7 +42,7 @@ ALLOWED = (
         lambda: shutil.which("g++") is None,
     ),
     Allowed(
-        "(?:gradio|pyarrow|ray) is not installed|Chromium or playwright is absent|"
+        "(?:gradio|pyarrow|ray|torchao) is not installed|Chromium or playwright is absent|"
         "onnxruntime-web is absent: `make page` fetches it",
         "`make integrations` installs what Python's registry has and runs these tests; a browser and npm it has not",
     ),

@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.testing import assert_close
 
+from cclnn.layers import CCLNBlock, EfficientNonLocalContrastiveAttention
+
 
 class LowRank(nn.Module):
     """W + U V, the weight of a convolution as a matrix and a product of rank 1 (LoRA)."""
@@ -44,6 +46,23 @@ def test_low_rank_adapters_train_each_convolution_of_the_attention():
     for name in names:
         parametrize.remove_parametrizations(getattr(module.nonlocal_attention, name), "weight")
     assert_close(module(x)[0], after)  # merged
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+@pytest.mark.parametrize("kind", [CCLNBlock, EfficientNonLocalContrastiveAttention])
+def test_programs_that_int8_quantisers_take_add_without_factors(kind, request):
+    """torch's compiler drops `alpha` after a convolution in int8, and torchao takes additions that were recorded under
+    one name for one: tests/integrations/test_quantisation.py.
+    """
+    if annotations_are_checked(request.config):
+        pytest.skip("torch.export cannot trace the checks of annotations")
+    module = kind(16, return_loss=False, res_scale=0.1).eval()
+    program = torch.export.export(module, (torch.rand(1, 16, 9, 7),))
+    additions = [node for node in program.graph.nodes if node.target is torch.ops.aten.add.Tensor]
+    assert additions
+    assert not any("alpha" in node.kwargs for node in additions)
+    names = [node.meta["torch_fn"][0] for node in additions]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, of its CPU backend

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_divides, check_shape
 from cclnn._typing import Float, Tensor
+from cclnn.layers.residual import add_scaled
 from cclnn.losses.collecting import BlockWithLoss
 from cclnn.ops import largest_scores
 
@@ -108,7 +109,7 @@ class EfficientNonLocalContrastiveAttention(BlockWithLoss, nn.Module):
             wanted = self.training if with_loss is None else with_loss
             loss = self._loss(query, key) if wanted else query.new_zeros(())
         attended = rearrange(attended.to(x.dtype), "b (h w) c -> b c h w", h=x.shape[2])
-        return self.result(torch.add(x, attended, alpha=self.res_scale), loss)
+        return self.result(add_scaled(x, attended, self.res_scale), loss)
 
     def redraw(self, generator: torch.Generator | None = None) -> None:
         """Draw new random features, from torch's default generator unless one is given."""

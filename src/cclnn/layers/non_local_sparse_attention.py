@@ -14,6 +14,7 @@ from cclnn._checks import check_at_least, check_choice, check_divides, check_sha
 from cclnn._sizes import larger, parts, smaller
 from cclnn._typing import Float, Int, Tensor
 from cclnn.layers.cross_scale_attention import repeat_last
+from cclnn.layers.residual import add_scaled
 from cclnn.ops.sparse_attention import BACKENDS, Backend, LSHPlan, hash_codes, lsh_attention, make_plan
 from cclnn.precision import cast_once
 
@@ -204,7 +205,7 @@ class NonLocalSparseAttention(nn.Module):
         pixels = rearrange(attended, "b (h w) c -> b c h w", h=down, w=across)
         if self.stride > 1:
             pixels = F.pixel_shuffle(self.conv_expand(pixels), self.stride)[:, :, :rows, :columns]
-        return torch.add(x, pixels, alpha=self.res_scale)
+        return add_scaled(x, pixels, self.res_scale)
 
     def n_buckets(self, n: int) -> int:
         """Buckets for n tokens: n // chunk_size made even, at least 2, at most 128."""

@@ -38,7 +38,16 @@ class ResBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
         branch: Tensor = self.conv2(self.conv1(x).relu_())
-        return torch.add(x, branch, alpha=self.res_scale)
+        return add_scaled(x, branch, self.res_scale)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, res_scale={self.res_scale}"
+
+
+def add_scaled(x: Float[Tensor, "b c h w"], branch: Float[Tensor, "b c h w"], scale: float) -> Float[Tensor, "b c h w"]:
+    """x + scale * branch. A program is given both steps: torch's compiler drops the `alpha` of an addition that follows
+    a convolution in int8, and PT2E's quantizers take `torch.add` and `+` for one operation (torch 2.13).
+    """
+    if not torch.compiler.is_compiling():
+        return torch.add(x, branch, alpha=scale)
+    return x + branch if scale == 1 else x + scale * branch
