@@ -181,7 +181,7 @@ equals bit for bit; LR of B100: `imresize` of the HR images.
 
 {quality}
 
-### Bicubic interpolation, here and in the papers
+{_degraded_text(evaluations)}### Bicubic interpolation, here and in the papers
 
 {_bicubic_table(evaluations)}
 
@@ -253,6 +253,65 @@ large bucket meets its neighbours along the row.*
 *`cclnn attribute --show channels`: the weights of each CCLN block's channel attention for this photograph, sorted; the
 contrastive loss pulls the red and the blue band apart.*
 """
+
+
+def _degraded_text(evaluations: dict[int, Evaluation]) -> str:
+    """What published weights gain over bicubic on degraded images, as `publish_weights.py` measured it."""
+    measured = {name: entry["gains"] for name in list_pretrained() if "gains" in (entry := manifest()[name])}
+    if not measured:
+        return ""
+    kinds = [kind.removeprefix("B100 ") for kind in next(iter(measured.values()))]
+    rows = [
+        [name, *(f"{x['mean']:+.2f} [{x['low']:+.2f}, {x['high']:+.2f}], {x['below']}" for x in gains.values())]
+        for name, gains in measured.items()
+    ]
+    prices = "\n".join(filter(None, (_price_of_photo(name, evaluations) for name in measured)))
+    return f"""### Compressed and noisy images
+
+PSNR in dB over that of bicubic interpolation on the same degraded LR images of B100: the mean over 100 images, its 95 %
+interval, and on how many images the weights are below bicubic. LR images are reduced by `imresize`, then stored as JPEG
+of quality 75, 85 or 95 (4:2:0), or given noise of standard deviation 2 or 5 grey levels; the same seeds for all. The
+manifest records these numbers, `cclnn info NAME` prints them.
+
+{tables.table(["weights", *kinds], rows)}
+
+{prices}
+
+{_strength_text()}
+
+"""
+
+
+def _strength_text() -> str:
+    """How far from clean to photo weights a JPEG of each quality is best upscaled, from benchmarks/strength.py."""
+    found = json.loads((RESULTS / "strength.json").read_text())
+    columns = ("0", "0.2", "0.4", "0.6", "0.8", "1")
+    rows = []
+    for row in found["rows"]:
+        gains = row["gains"]
+        best = max(gains.values())
+        marked = [f"**{gains[name]:+.2f}**" if gains[name] == best else f"{gains[name]:+.2f}" for name in columns]
+        rows.append([str(row["quality"]), *marked, f"{row['taken']:g}: {gains[format(row['taken'], 'g')]:+.2f}"])
+    return f"""Weights between {found["clean"]} (strength 0) and {found["photo"]} (1) gain more than either where a JPEG
+is mildly compressed, so `--model auto` takes a strength that follows from the quality. dB over bicubic interpolation
+on the {found["images"]} held out photographs, as `benchmarks/strength.py` measured it:
+
+{tables.table(["JPEG quality", *(f"strength {name}" for name in columns), "auto"], rows)}"""
+
+
+def _price_of_photo(name: str, evaluations: dict[int, Evaluation]) -> str:
+    """What weights for photographs lose against the clean ones of their network on clean LR images, in a sentence."""
+    entry = manifest()[name]
+    clean = name.replace("-photo", "")
+    scale = entry["config"]["scale"]
+    if entry.get("for") != "photo" or clean not in manifest():
+        return ""
+    scores = [[score.psnr for score in evaluations[scale].result(one, "B100").scores] for one in (name, clean)]
+    found = paired_difference(*scores)
+    return (
+        f"On clean LR images of B100 {name} differs from {clean} by {found.mean:+.2f} dB, 95 % interval"
+        f" {found.low:+.2f} to {found.high:+.2f}."
+    )
 
 
 def _bicubic_table(evaluations: dict[int, Evaluation]) -> str:

@@ -63,6 +63,7 @@ def test_the_speed_is_the_measured_one():
 # network of the comparison -> its name here and the arguments that make it; the others are not in the library
 COMPARED = {
     "VDSR": ("vdsr", {}),
+    "cclnn-s, bundled": ("cclnn-s", {}),
     "EDSR of 8 blocks, 64 channels": ("edsr-baseline", {"n_resblocks": 8}),
     "PAN": ("pan", {}),
     "A2N": ("a2n", {}),

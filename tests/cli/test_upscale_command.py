@@ -16,6 +16,7 @@ import cclnn
 from cclnn._files import this_machine
 from cclnn.cli.commands import cli
 from cclnn.upscaler import Upscaler
+from cclnn.weights.choice import published
 
 CHELSEA = Path(__file__).parents[2] / "examples" / "images" / "chelsea.png"
 CCLNN = Path(sys.executable).with_name("cclnn")
@@ -65,7 +66,7 @@ def test_the_installed_command_writes_a_png_and_says_so(photo):
     target = photo.with_name("photo_x2.png")
     assert re.fullmatch(
         rf"wrote {re.escape(str(target))}: 126 x 82 pixels, 0\.\d\d MB, from 63 x 41 in \d+\.\d s, "
-        r"by cclnn-t-x2 \(JPEG of quality 95: clean weights; no photo weights for x2 are published\)\n",
+        rf"by {published('photo')[2]} \(JPEG of quality 95: photo weights at strength 0.3\)\n",
         done.stdout,
     )
     assert done.stderr == ""
@@ -310,49 +311,42 @@ def test_a_size_below_the_image_is_a_failure(photo):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "reason"),
+    ("name", "options", "purpose", "because", "strength"),
     [
-        ("a.jpg", {"quality": 30}, "JPEG of quality 30: clean weights; no photo weights for x2 are published"),
-        ("a.jpg", {"quality": 75}, "JPEG of quality 75: clean weights; no photo weights for x2 are published"),
-        ("a.jpg", {"quality": 92}, "JPEG of quality 92: clean weights; no photo weights for x2 are published"),
-        ("a.jpg", {"quality": 100}, "JPEG of quality 100: clean weights"),
-        ("a.webp", {"quality": 80}, "WebP, lossy: clean weights; no photo weights for x2 are published"),
-        ("a.webp", {"lossless": True}, "WebP, lossless: clean weights"),
-        ("a.avif", {}, "AVIF, lossy: clean weights; no photo weights for x2 are published"),
-        ("a.png", {}, "PNG, lossless: clean weights"),
+        ("a.jpg", {"quality": 30}, "photo", "JPEG of quality 30", ""),
+        ("a.jpg", {"quality": 75}, "photo", "JPEG of quality 75", ""),
+        ("a.jpg", {"quality": 92}, "photo", "JPEG of quality 92", " at strength 0.5"),
+        ("a.jpg", {"quality": 100}, "clean", "JPEG of quality 100", ""),
+        ("a.webp", {"quality": 80}, "photo", "WebP, lossy", ""),
+        ("a.webp", {"lossless": True}, "clean", "WebP, lossless", ""),
+        ("a.avif", {}, "photo", "AVIF, lossy", ""),
+        ("a.png", {}, "clean", "PNG, lossless", ""),
     ],
 )
-def test_the_choice_of_weights_is_in_the_json_and_the_line(tmp_path, name, options, reason):
+def test_the_choice_of_weights_is_in_the_json_and_the_line(tmp_path, name, options, purpose, because, strength):
+    why = f"{because}: {purpose} weights{strength}"
     Image.fromarray(zoo.pixels(3, height=9, width=11)).save(tmp_path / name, **options)
     row = json.loads(run(tmp_path / name, "--json", "-o", tmp_path / "out.png").stdout)
-    assert (row["models"], row["why"]) == (["cclnn-t-x2"], reason)
+    assert (row["models"], row["why"]) == ([published(purpose)[2]], why)
     line = run(tmp_path / name, "-o", tmp_path / "out.png", "--overwrite").stdout
-    assert line.endswith(f", by cclnn-t-x2 ({reason})\n")
+    assert line.endswith(f", by {published(purpose)[2]} ({why})\n")
 
 
-@pytest.mark.parametrize(
-    ("option", "reason"),
-    [
-        ("--photo", "asked for: clean weights; no photo weights for x2 are published"),
-        ("--no-photo", "asked for: clean weights"),
-    ],
-)
-def test_the_choice_can_be_made_by_hand(photo, tmp_path, option, reason):
-    assert json.loads(run(photo, "--json", option, "-o", tmp_path / "out.png").stdout)["why"] == reason
+@pytest.mark.parametrize(("option", "purpose"), [("--photo", "photo"), ("--no-photo", "clean")])
+def test_the_choice_can_be_made_by_hand(photo, tmp_path, option, purpose):
+    row = json.loads(run(photo, "--json", option, "-o", tmp_path / "out.png").stdout)
+    assert (row["models"], row["why"]) == ([published(purpose)[2]], f"asked for: {purpose} weights")
 
 
-def test_photo_weights_are_taken_once_the_manifest_has_some(photo, tmp_path, monkeypatch):
-    from cclnn import weights
-    from cclnn.upscaler import automatic
-    from cclnn.weights import choice
-
-    automatic._keep.cache_clear()
-    entries = {**weights.manifest(), "grainy": {**weights.manifest()["cclnn-t-x2"], "for": "photo"}}
-    monkeypatch.setattr(choice, "manifest", lambda: entries)
-    monkeypatch.setattr(weights, "manifest", lambda: entries)
-    row = json.loads(run(photo, "--json", "--strength", 0.5, "-o", tmp_path / "out.png").stdout)
-    assert (row["models"], row["why"]) == (["grainy"], "JPEG of quality 95: photo weights")
-    automatic._keep.cache_clear()
+def test_the_strength_of_photo_weights_changes_the_result(photo, tmp_path):
+    images = []
+    for strength in (0, 0.5, 1):
+        run(photo, "--strength", strength, "-o", tmp_path / "out.png", "--overwrite")
+        with Image.open(tmp_path / "out.png") as image:
+            images.append(np.asarray(image).astype(int))
+    weak, half, strong = images
+    assert not np.array_equal(weak, strong)
+    assert np.abs(half - (weak + strong) / 2).mean() < np.abs(weak - strong).mean() / 2
 
 
 def test_a_named_model_gives_no_reason(photo, tmp_path, small):

@@ -14,6 +14,9 @@ from cclnn.image.picture import Metadata, Picture
 from cclnn.upscaler import automatic
 from cclnn.upscaler.automatic import reduced
 from cclnn.weights import choice
+from cclnn.weights.choice import published
+
+CLEAN, PHOTO = published("clean"), published("photo")  # scale -> name
 
 
 class Nearest(cclnn.models.SRModel):
@@ -34,18 +37,6 @@ def jpeg(quality=75, size=(24, 20)):
     file = io.BytesIO()
     Image.fromarray(pixels(size[1], size[0], 3)).save(file, "JPEG", quality=quality)
     return Image.open(file)
-
-
-@pytest.fixture
-def with_photo_weights(monkeypatch):
-    """A manifest in which the file of cclnn-t-x2 is published once more, for photographs, under a name of its own."""
-    keep = automatic._keep
-    keep.cache_clear()
-    entries = {**weights.manifest(), "grainy": {**weights.manifest()["cclnn-t-x2"], "for": "photo"}}
-    monkeypatch.setattr(choice, "manifest", lambda: entries)
-    monkeypatch.setattr(weights, "manifest", lambda: entries)
-    yield
-    keep.cache_clear()
 
 
 @pytest.fixture
@@ -85,14 +76,14 @@ def test_sizes_are_exact(model, target, size):
 
 def test_automatic_sizes_are_exact_too(chosen):
     assert cclnn.upscale(pixels(9, 7, 3), scale=5).shape == (45, 35, 3)
-    assert [name for name, _, _ in chosen] == ["cclnn-t-x2", "cclnn-t-x3"]
+    assert [name for name, _, _ in chosen] == [CLEAN[2], CLEAN[3]]
 
 
 def test_twice_is_what_the_weights_for_x2_give():
     array = pixels(19, 23, 3)
-    expected = cclnn.Upscaler("cclnn-t-x2")(array)
+    expected = cclnn.Upscaler(CLEAN[2])(array)
     assert np.array_equal(cclnn.upscale(array), expected)
-    assert np.array_equal(cclnn.upscale(array, "cclnn-t-x2"), expected)
+    assert np.array_equal(cclnn.upscale(array, CLEAN[2]), expected)
 
 
 def test_every_pass_reports_its_progress():
@@ -123,14 +114,7 @@ def test_reducing_keeps_kind_channels_and_metadata():
     assert reduced(same, (8, 12)) is same
 
 
-def test_today_every_picture_takes_the_clean_weights(chosen):
-    cclnn.upscale(jpeg())
-    cclnn.upscale(pixels(9, 8, 3), photo=True)
-    assert chosen == [("cclnn-t-x2", None, 1.0)] * 2
-
-
-@pytest.mark.usefixtures("with_photo_weights")
-def test_compressed_pictures_take_photo_weights_once_there_are_some(chosen):
+def test_compressed_pictures_take_photo_weights(chosen):
     cclnn.upscale(jpeg(quality=75))
     cclnn.upscale(jpeg(quality=100))  # tables of ones
     cclnn.upscale(pixels(9, 8, 3))
@@ -138,10 +122,9 @@ def test_compressed_pictures_take_photo_weights_once_there_are_some(chosen):
     cclnn.upscale(jpeg(), photo=False)
     cclnn.upscale(jpeg(size=(9, 8)), scale=6)
     first = [name for name, _, _ in chosen]
-    assert first == ["grainy", "cclnn-t-x2", "cclnn-t-x2", "grainy", "cclnn-t-x2", "grainy", "cclnn-t-x3"]
+    assert first == [PHOTO[2], CLEAN[2], CLEAN[2], PHOTO[2], CLEAN[2], PHOTO[2], CLEAN[3]]
 
 
-@pytest.mark.usefixtures("with_photo_weights")
 def test_strength_lies_between_the_clean_weights_and_those_for_photographs(chosen, monkeypatch):
     blended = []
     run = automatic.interpolate
@@ -149,17 +132,22 @@ def test_strength_lies_between_the_clean_weights_and_those_for_photographs(chose
         automatic, "interpolate", lambda *given: blended.append([type(x).__name__ for x in given[:2]]) or run(*given)
     )
     cclnn.upscale(jpeg(), strength=0.25)
-    cclnn.upscale(jpeg(), strength=1)
-    assert chosen == [("grainy", "cclnn-t-x2", 0.25), ("grainy", None, 1.0)]
-    assert blended == [["CCLNN", "CCLNN"]]
+    cclnn.upscale(jpeg(quality=95), strength=1)
+    cclnn.upscale(jpeg(quality=95))
+    clean = published("clean", model=weights.manifest()[PHOTO[2]]["model"])[2]
+    assert chosen == [(PHOTO[2], clean, 0.25), (PHOTO[2], None, 1.0), (PHOTO[2], clean, 0.3)]
+    assert blended == 2 * [[weights.manifest()[name]["architecture"] for name in (clean, PHOTO[2])]]
 
 
 def test_strength_needs_clean_weights_of_the_same_network(monkeypatch, rejects):
-    entries = {**weights.manifest(), "grainy": {**weights.manifest()["cclnn-t-x2"], "for": "photo", "model": "other"}}
+    best = weights.manifest()[PHOTO[2]]
+    best = {**best, "model": "other", "measured": {"Set5": {**best["measured"]["Set5"], "psnr": 99.0}}}
+    entries = {**weights.manifest(), "grainy": best}
     monkeypatch.setattr(choice, "manifest", lambda: entries)
     monkeypatch.setattr(weights, "manifest", lambda: entries)
     with rejects("`strength` must be 1, got 0.5: no clean weights of the network of 'grainy' are published"):
         cclnn.upscale(jpeg(), strength=0.5)
+    assert cclnn.upscale(jpeg(quality=95)).size == (48, 40)  # at its full strength
 
 
 def test_messages(rejects):

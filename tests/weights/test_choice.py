@@ -4,7 +4,7 @@ import pytest
 
 from cclnn import weights
 from cclnn.weights import choice
-from cclnn.weights.choice import choose, published
+from cclnn.weights.choice import choose, published, strength_of
 
 
 def entry(scale, purpose=None, psnr=30.0, **more):
@@ -73,3 +73,38 @@ def test_photo_weights_are_blended_with_clean_ones_of_the_same_network(manifest)
     assert choose(2, photo=False, because="").models == ("better-2",)
     manifest({**PHOTO, **better})
     assert choose(2, photo=True, because="").clean is None
+
+
+@pytest.mark.parametrize(
+    ("quality", "strength"),
+    [(None, 1), (1, 1), (75, 1), (81, 0.85), (85, 0.75), (90, 0.6), (95, 0.3), (99, 0.05), (100, 0)],
+)
+def test_the_less_a_jpeg_is_compressed_the_nearer_to_the_clean_weights(manifest, quality, strength):
+    assert strength_of(quality) == strength
+    manifest({**CLEAN, **PHOTO})
+    choice = choose(2, photo=True, because="JPEG", quality=quality)
+    assert choice.strength == strength
+    assert choice.why == ("JPEG: photo weights" if strength == 1 else f"JPEG: photo weights at strength {strength}")
+
+
+def test_strengths_fall_with_quality_and_are_few():
+    strengths = [strength_of(quality) for quality in range(1, 101)]
+    assert strengths == sorted(strengths, reverse=True)
+    assert len(set(strengths)) <= 21
+
+
+def test_a_strength_that_is_asked_for_is_taken(manifest):
+    manifest({**CLEAN, **PHOTO})
+    assert choose(2, photo=True, because="JPEG", quality=95, strength=1.0).strength == 1
+    assert choose(2, photo=True, because="JPEG", quality=30, strength=0.0).strength == 0
+
+
+def test_photo_weights_without_clean_ones_of_their_network_are_taken_whole(manifest):
+    manifest({**CLEAN, "two": entry(2, "photo", model="other")})
+    choice = choose(2, photo=True, because="JPEG", quality=95)
+    assert (choice.clean, choice.strength, choice.why) == (None, 1, "JPEG: photo weights")
+
+
+def test_a_quality_that_is_none_is_refused(rejects):
+    with rejects("`quality` must lie between 1 and 100, got 101"):
+        strength_of(101)

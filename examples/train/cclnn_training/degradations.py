@@ -51,7 +51,7 @@ class Degradation:
         if rng.random() < self.clean:
             return reduce(hr, scale)
         lr = resample(hr, scale, str(rng.choice(self.kernels)), rng.uniform(*self.blur))
-        lr = add_noise(lr, rng.uniform(0, self.noise), rng.random(), rng)
+        lr = add_noise(lr, self.noise * rng.random() ** 2, rng.random(), rng)  # strong noise is rare in photographs
         quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
         webp, subsampling = rng.random() < self.webp, SUBSAMPLING[rng.integers(2)]
         return compress(lr, quality, format="WEBP" if webp else "JPEG", subsampling=subsampling)

@@ -47,9 +47,9 @@ from cclnn.image.formats import FORMATS, FormatName
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    help="From the clean weights (0) to those for photographs (1), where the latter are used.",
+    default=None,
+    help="From the clean weights (0) to those for photographs (1), where the latter are used.  [default: by a JPEG's "
+    "quality, 1 for other files]",
 )
 @click.option(
     "--tile",
@@ -107,7 +107,7 @@ def upscale(
     height: int | None,
     megapixels: float | None,
     photo: bool | None,
-    strength: float,
+    strength: float | None,
     tile: Any,
     overlap: int,
     precision: str,

@@ -76,7 +76,7 @@ class FileUpscaler:
         height: int | None = None,
         megapixels: float | None = None,
         photo: bool | None = None,
-        strength: float = 1.0,
+        strength: float | None = None,
         format: FormatName | Literal["same"] = "png",  # noqa: A002  # the field's word
         quality: int | None = None,
         tile: Tile = "auto",
