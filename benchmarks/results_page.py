@@ -304,7 +304,8 @@ def _price_of_photo(name: str, evaluations: dict[int, Evaluation]) -> str:
     entry = manifest()[name]
     clean = name.replace("-photo", "")
     scale = entry["config"]["scale"]
-    if entry.get("for") != "photo" or clean not in manifest():
+    measured = {result.model for result in evaluations[scale].results}
+    if entry.get("for") != "photo" or not {name, clean} <= measured:
         return ""
     scores = [[score.psnr for score in evaluations[scale].result(one, "B100").scores] for one in (name, clean)]
     found = paired_difference(*scores)
