@@ -60,7 +60,6 @@ MODULES = {
         "LSHPlan",
         "dense_attention",
         "largest_scores",
-        "flop_formulas",
         "hash_codes",
         "make_plan",
         "lsh_attention",

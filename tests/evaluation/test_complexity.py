@@ -22,7 +22,7 @@ from cclnn.layers import (
     NonLocalSparseAttention,
 )
 from cclnn.models.registry import ARCHITECTURES
-from cclnn.ops import flop_formulas
+from cclnn.ops._flops import formulas
 
 
 def counted(model, size):
@@ -115,7 +115,7 @@ def test_macs_of_every_model_are_its_convolutions_and_attentions(kind):
         model(torch.rand(1, 3, 12, 10))
     expected = convolutions.macs + sum(attended) + luma
     assert counted(model, (12, 10)).macs == expected
-    known = {str(operator) for operator in flop_formulas()}
+    known = {str(operator) for operator in formulas()}
     assert operators.ours <= {*known, "cclnn.sort_tokens"}  # sorting is no multiply-add
 
 

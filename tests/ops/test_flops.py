@@ -1,15 +1,18 @@
 """torch's flop counter sees what the library's operators compute."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cclnn.layers import CCLNBlock, EfficientNonLocalContrastiveAttention, NonLocalBlock
-from cclnn.ops import dense_attention, flop_formulas, lsh_attention, make_plan
+from cclnn.ops import dense_attention, lsh_attention, make_plan
 
 
 def counted(function):
-    with FlopCounterMode(custom_mapping=flop_formulas(), display=False) as counter:
+    with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()
 
@@ -36,7 +39,7 @@ def test_dense_attention_as_torch_counts_it_by_hand():
 @pytest.mark.parametrize("layer", [CCLNBlock, NonLocalBlock, EfficientNonLocalContrastiveAttention])
 def test_layers_count_forward_and_backward(layer):
     module, x = layer(16), torch.rand(1, 16, 9, 10)
-    seen = FlopCounterMode(custom_mapping=flop_formulas(), display=False)
+    seen = FlopCounterMode(display=False)
     with seen:
         out = module(x)
         out = out if isinstance(out, tuple) else (out,)
@@ -44,3 +47,20 @@ def test_layers_count_forward_and_backward(layer):
     operators = {str(operator) for operator in seen.get_flop_counts()["Global"]}
     assert any(name.startswith("cclnn.") for name in operators)
     assert any(name.startswith("cclnn.") and name.endswith("_backward") for name in operators)
+
+
+@pytest.mark.parametrize("first", ["cclnn", "torch.utils.flop_counter"])
+def test_whichever_is_imported_first(first):
+    """cclnn imports neither the counter nor what it imports, and leaves nothing in Python's import once it is told."""
+    program = f"""
+import importlib, importlib.util, sys
+importlib.import_module({first!r})
+if {first!r} == "cclnn":
+    assert "torch.utils.flop_counter" not in sys.modules and "triton" not in sys.modules
+    assert importlib.util.find_spec("torch.utils.flop_counter")  # somebody who only looks
+import cclnn.ops._flops
+from torch.utils import flop_counter
+assert not [finder for finder in sys.meta_path if type(finder).__module__.startswith("cclnn")]
+assert set(cclnn.ops._flops.formulas()) <= set(flop_counter.flop_registry)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -18,7 +18,6 @@ from cclnn._mode import evaluating
 from cclnn._typing import Tensor
 from cclnn.evaluation.memory import peak_memory
 from cclnn.layers.mean_shift import MeanShift
-from cclnn.ops import flop_formulas
 
 HD = (720, 1280)  # rows and columns of the output that papers count for
 
@@ -116,7 +115,7 @@ def _count(model: nn.Module, size: tuple[int, int]) -> tuple[tuple[Block, ...], 
     """Blocks and the whole, from shapes alone: nothing is computed."""
     for length in size:
         check_at_least("size", length, 1)
-    operations, outputs = FlopCounterMode(display=False, custom_mapping=flop_formulas()), _OutputCounter()
+    operations, outputs = FlopCounterMode(display=False), _OutputCounter()
     hooks = [module.register_forward_pre_hook(outputs.entering(name)) for name, module in _blocks(model)]
     hooks += [module.register_forward_hook(outputs.leaving) for _, module in _blocks(model)]
     try:

@@ -1,6 +1,6 @@
 """Functions of tensors, without parameters."""
 
-from cclnn.ops._flops import flop_formulas
+from cclnn.ops._flops import register_flop_formulas
 from cclnn.ops.color import rgb_to_y
 from cclnn.ops.degradation import Degradation, blur, degrade, draw_degradation, gaussian_kernels
 from cclnn.ops.dense import dense_attention, largest_scores
@@ -15,7 +15,6 @@ __all__ = [
     "degrade",
     "dense_attention",
     "draw_degradation",
-    "flop_formulas",
     "gaussian_kernels",
     "hash_codes",
     "imresize",
@@ -25,3 +24,5 @@ __all__ = [
     "patch_attention",
     "rgb_to_y",
 ]
+
+register_flop_formulas()
