@@ -48,6 +48,7 @@ def upscale(
     model: str,
     kind: str,
     size: float,
+    by_quality: bool,
     strength: float,
     tile: float,
     precision: str,
@@ -58,7 +59,7 @@ def upscale(
         if not path:
             raise ValueError("Choose an image first.")
         chosen: dict[str, Any] = {kind: round(size) if kind in ("width", "height") else size}
-        chosen |= {"strength": strength, "tile": int(tile) or "auto", "precision": precision}
+        chosen |= {"strength": None if by_quality else strength, "tile": int(tile) or "auto", "precision": precision}
         run, content = keep(model, max_input=PIXELS, max_output=RESULT, **chosen), Path(path).read_bytes()
         made, peak = with_peak(lambda: run(content, progress=lambda done, of: bar((done, of), unit="tiles")))
         file = Path(tempfile.mkdtemp()) / f"{Path(path).stem}_{made.after[0]}x{made.after[1]}.png"
@@ -95,7 +96,8 @@ def page() -> gr.Blocks:
                 kind = gr.Radio(SIZES, value="scale", label="Size by")
                 size = gr.Number(2, label="Factor, pixels or megapixels", elem_id="size")
                 with gr.Accordion("Options", open=False):
-                    strength = gr.Slider(0, 1, 1, label="Strength of the weights for photographs, where they are used")
+                    by_quality = gr.Checkbox(value=True, label="Strength of the photo weights by a JPEG's quality")
+                    strength = gr.Slider(0, 1, 1, label="Otherwise: from clean weights (0) to photo weights (1)")
                     tile = gr.Slider(0, 1024, 0, step=64, label="Pixels per side of a tile; 0 by the memory")
                     precision = gr.Radio(["auto", "fp32", "bf16"], value="auto", label="Precision")
                 button = gr.Button("Upscale", variant="primary", elem_id="run")
@@ -109,7 +111,8 @@ def page() -> gr.Blocks:
                 figure = gr.Plot(label="Local attribution map", elem_id="attribution")
                 index = gr.Markdown()
         upload.change(show, upload, [shown, figure, index], **alone)
-        button.click(upscale, [upload, model, kind, size, strength, tile, precision], [slider, text, download], **alone)
+        given = [upload, model, kind, size, by_quality, strength, tile, precision]
+        button.click(upscale, given, [slider, text, download], **alone)
         shown.select(attribute, [upload, model], [figure, index], **alone)
     return blocks.queue(max_size=16, default_concurrency_limit=1)
 

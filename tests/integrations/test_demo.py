@@ -57,9 +57,10 @@ def photo(tmp_path):
     ],
 )
 def test_sizes_and_metadata(app, photo, kind, size, after):
-    (before, result), text, file = app.upscale(photo, "auto", kind, size, 1.0, 0, "fp32", silent)
+    (before, result), text, file = app.upscale(photo, "auto", kind, size, True, 1.0, 0, "fp32", silent)
     assert before.size == result.size == after
-    took, memory = r"\d+\.\d s\. Weights: cclnn-t-x\d \(.*\)", r"( Memory at the peak: \d+ MiB\.)?"
+    weights = r"cclnn-s-photo-x2( then cclnn-s-x2)? \(JPEG of quality 95: photo weights at strength 0\.3\)"
+    took, memory = rf"\d+\.\d s\. Weights: {weights}", r"( Memory at the peak: \d+ MiB\.)?"
     assert re.fullmatch(rf"48 x 40 to {after[0]} x {after[1]} in {took}\.{memory}", text)
     with Image.open(file) as written:
         assert written.size == after
@@ -96,7 +97,7 @@ def test_errors_are_one_line_for_the_person(app, photo, tmp_path, change, messag
     if given["path"] in ("huge", "large", "text"):
         given["path"] = str(tmp_path / f"{given['path']}.png")
     with pytest.raises(gradio.Error) as caught:
-        app.upscale(**given, strength=1.0, tile=0, precision="auto", bar=silent)
+        app.upscale(**given, by_quality=True, strength=1.0, tile=0, precision="auto", bar=silent)
     assert message in caught.value.message
     assert "\n" not in caught.value.message
     assert not caught.value.print_exception
