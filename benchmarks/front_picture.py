@@ -75,6 +75,7 @@ def panels(row: Row, results: dict[str, bool | None]) -> list[tuple[str, Image.I
         image = file.convert("RGB")
     truth = image.crop((0, 0, image.width // SCALE * SCALE, image.height // SCALE * SCALE))
     reduced = imresize(tensor(truth), 1 / SCALE)
+    small: Image.Image
     if row.degrade.startswith("jpeg"):
         stored = BytesIO()
         quality = int(row.degrade.removeprefix("jpeg"))

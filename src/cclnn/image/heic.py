@@ -30,7 +30,8 @@ def read_heic(file: BinaryFile, max_pixels: int | None, name: str) -> tuple[meta
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and picture.size[0] * picture.size[1] > 2 * limit:
         raise Image.DecompressionBombError
-    check_pixels(*picture.size, max_pixels, name)
+    width, height = picture.size
+    check_pixels(width, height, max_pixels, name)
     mode = MODES.get(picture.mode.partition(";")[0])
     if mode is None:
         raise ValueError(f"its mode {picture.mode} is not supported")

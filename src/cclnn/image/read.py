@@ -176,7 +176,8 @@ def _by_pillow(
         found, file = metadata.of_png(chunks), io.BytesIO(mended or chunks.bare)
     with open_with_pillow(file, name) as image:
         _select(image, file, page, name)
-        check_pixels(*image.size, max_pixels, name)
+        width, height = image.size
+        check_pixels(width, height, max_pixels, name)
         if image.format == "TIFF":
             found = metadata.of_tiff(image, file, image.tell())
         elif found is None:
