@@ -145,14 +145,13 @@ class On12(nn.Module):
 
 
 def test_macs_do_not_depend_on_the_backend():
-    """torch looks into `reference`, which is einsum, and counts it itself, on real tensors."""
+    """torch looks into `reference`, which is einsum, and counts it itself, on real tensors; hashing by our formula."""
     reference = create_model("nlsn", channels=16, n_resblocks=1, backend="reference").eval()
     chunked = create_model("nlsn", channels=16, n_resblocks=1, backend="chunked")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         reference(torch.rand(1, 3, 19, 23))
     found = counted(chunked, (19, 23))
-    hashing = 19 * 23 * 4 * 4 * 2  # n e r half: an operator that torch does not look into
-    assert found.macs == counted(reference, (19, 23)).macs == counter.get_total_flops() // 2 + hashing
+    assert found.macs == counted(reference, (19, 23)).macs == counter.get_total_flops() // 2
 
 
 def test_macs_of_han_attentions_by_hand():

@@ -15,7 +15,7 @@ def test_names():
     assert set(cclnn.attribution.__all__) == {
         *("Attended", "Attribution", "ChannelWeights", "attended_pixels", "blur_path", "channel_weights"),
         *("diffusion_index", "gini", "local_attribution_map", "AttentionHealth", "LayerHealth", "attention_health"),
-        "replaced_attention",
+        *("replaced_attention", "PointAttribution", "point_attribution"),
     }
     for module in (cclnn.evaluation, cclnn.attribution):
         assert all(getattr(module, name) is not None for name in module.__all__)

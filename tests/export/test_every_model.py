@@ -16,7 +16,10 @@ exporter_warns = pytest.mark.filterwarnings("ignore")
 pytestmark = [exporter_warns, pytest.mark.usefixtures("cached_translations")]
 
 # Tracing takes time for each layer: as few repetitions as the networks take.
-CHEAP = {"n_resblocks": 1, "n_hashes": 1, "n_units": 1, "n_steps": 2, "n_groups": 2, "n_blocks": 1, "n_layers": 3}
+CHEAP = {
+    **{"n_resblocks": 1, "n_hashes": 1, "n_units": 1, "n_blocks": 1, "depth": 1, "n_steps": 2, "n_groups": 2},
+    "n_layers": 3,
+}
 NOT_IN_HALF = {"RNAN"}
 
 

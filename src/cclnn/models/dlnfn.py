@@ -198,5 +198,5 @@ DLNFN.architecture = Architecture(
     parameters={"dlnfn": {2: 2_407_706, 3: 3_153_178, 4: 4_013_338}},
     infer=infer_dlnfn,
     note="reconstruction from the abstract, not comparable with the published numbers",
-    small={"channels": 32, "n_groups": 2, "n_steps": 2, "reduction": 4},
+    small={"channels": 8, "n_groups": 2, "n_steps": 2, "reduction": 4},
 )

@@ -192,5 +192,5 @@ LNFSR.architecture = Architecture(
     parameters={"lnfsr": {2: 3_870_024, 3: 5_406_024, 4: 6_467_474}},
     infer=infer_lnfsr,
     note="reconstruction from the abstract, not comparable with the published numbers",
-    small={"channels": 32, "n_layers": 3, "n_groups": 2, "n_steps": 2},
+    small={"channels": 8, "n_layers": 3, "n_groups": 2, "n_steps": 2},
 )
