@@ -92,7 +92,7 @@ page:  # what integrations/web runs networks with, 14 MB from npm
 		package/dist/ort-wasm-simd-threaded.mjs package/dist/ort-wasm-simd-threaded.wasm
 	rm $(WEB)/onnxruntime-web-1.30.0.tgz
 
-bench: .venv/dev  # some ten minutes on two cores; nothing else should run
+bench: .venv/dev  # half an hour on two cores; nothing else should run
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/plot.py benchmarks/results/cpu.json docs/figures/speed.svg
 
