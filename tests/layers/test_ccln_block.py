@@ -172,7 +172,7 @@ def test_messages(rejects):
         CCLNBlock(32, sparsity="l2")
     with rejects("`reduction`=16 must divide `channels`=24"):
         CCLNBlock(24)
-    with rejects("`reduction`=5 must divide `channels`=32"):
+    with rejects("`match_reduction`=5 must divide `channels`=32"):
         CCLNBlock(32, match_reduction=5)
     with rejects("`ratio` must lie strictly between 0 and 0.5, got 0.5"):
         CCLNBlock(32, ratio=0.5)

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from cclnn._checks import check_choice, check_shape
+from cclnn._checks import check_choice, check_divides, check_shape
 from cclnn._typing import Float, Tensor
 from cclnn.layers.channel_attention import ChannelContrastiveAttention
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention, Similarity
@@ -84,6 +84,7 @@ class CCLNBlock(BlockWithLoss, nn.Module):
         self.sparsity = sparsity
         self.return_loss = return_loss
         if branch != "local":
+            check_divides("match_reduction", match_reduction, "channels", channels)
             self.pixel_attention = PixelAttention(channels, device=device, dtype=dtype)
             self.nonlocal_attention = NonLocalSparseAttention(
                 channels,
