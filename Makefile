@@ -11,13 +11,15 @@ FUSED := tests/ops/test_fused.py
 LAYER := .venv/integrations
 PACKAGES := "gradio>=6,<7" "playwright>=1.50" "ray[data]>=2.50" "torchao>=0.18"
 LARGE := $(addprefix tests/integrations/test_,demo.py quantisation.py ray.py storage.py web.py)
+# A compilation of half a minute, which runs with them.
+COMPILED := tests/integrations/test_aotinductor.py
 ANNOTATED := --jaxtyping-packages=cclnn,beartype.beartype
 # .ci/run sets `listed`: a test skipped for a reason that tests/skips.py does not list fails the run.
 SKIPS ?= any
 # Processes that share the tests, file by file, with one thread each. Two of them need two cores and 4 GB.
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS)
-SUITE := --dist loadfile --no-loadscope-reorder --skips=$(SKIPS) --ignore=$(FUSED)
+SUITE := --dist loadfile --no-loadscope-reorder --skips=$(SKIPS) --ignore=$(FUSED) --ignore=$(COMPILED)
 
 .PHONY: demo web integrations screenshot throughput test annotated lint format types docs examples page bench clean
 
@@ -56,8 +58,8 @@ examples: .venv/dev
 web: $(LAYER)/installed
 	$(LAYER)/bin/python integrations/demo/app.py
 
-integrations: $(LAYER)/installed  # the tests of what needs large packages
-	OMP_NUM_THREADS=1 $(LAYER)/bin/python -m pytest --skips=$(SKIPS) $(LARGE)
+integrations: $(LAYER)/installed  # tests that need large packages, or half a minute
+	OMP_NUM_THREADS=1 $(LAYER)/bin/python -m pytest --skips=$(SKIPS) $(LARGE) $(COMPILED)
 
 screenshot: $(LAYER)/installed  # needs Chromium
 	$(LAYER)/bin/python -m pytest --skips=none --basetemp .pytest_cache/web tests/integrations/test_demo.py -k person
