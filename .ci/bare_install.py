@@ -17,7 +17,7 @@ features, loss = CCLNBlock(32)(torch.rand(1, 32, 11, 13))
 assert features.shape == (1, 32, 11, 13)
 assert loss.ndim == 0
 photo = torch.rand(1, 3, 23, 31)
-assert cclnn.upscale(photo, model="cclnn-t-x2").shape == (1, 3, 46, 62)
+assert cclnn.upscale(photo, model="cclnn-s-x2").shape == (1, 3, 46, 62)
 for module in ("ops", "layers", "losses", "models", "metrics", "hub"):
     importlib.import_module(f"cclnn.{module}")
 

@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=8, help="of the longer run, for each worker")
     parser.add_argument("--megapixels", type=float, default=1.0)
-    parser.add_argument("--model", default="cclnn-t-x2")
+    parser.add_argument("--model", default="cclnn-s-x2")
     given = parser.parse_args()
     times = {
         workers: [seconds(each * workers, workers, given.megapixels, given.model) for each in (1, given.images)]

@@ -172,7 +172,7 @@ def page() -> str:
 
 Written by `benchmarks/results_page.py` from the JSON files in `benchmarks/results`; no measurement is typed in. To
 measure again: `python benchmarks/results_page.py --data Set5 B100 --figures`, or one model with
-`cclnn evaluate cclnn-t-x2 --data Set5 --data B100`.
+`cclnn evaluate cclnn-s-x2 --data Set5 --data B100`.
 
 ## Quality
 

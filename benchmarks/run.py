@@ -219,13 +219,13 @@ def options() -> list[dict[str, Any]]:
 
 
 def cost_of_bf16() -> float:
-    """PSNR of cclnn-t-x2 on the example photograph in float32 less that under bfloat16 autocast."""
+    """PSNR of cclnn-s-x2 on the example photograph in float32 less that under bfloat16 autocast."""
     with Image.open(PHOTO) as image:
         pixels = np.asarray(image.convert("RGB"))
     hr = torch.from_numpy(pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2].copy())
     hr = hr.permute(2, 0, 1)[None]
     lr = (imresize(hr, 0.5).float() / 255).to(DEVICE)
-    model = cclnn.load("cclnn-t-x2").to(DEVICE)
+    model = cclnn.load("cclnn-s-x2").to(DEVICE)
     found = []
     for number in NUMBERS:
         with torch.no_grad(), autocast(DTYPES[number], DEVICE):
@@ -286,7 +286,7 @@ def markdown(results: dict[str, Any]) -> str:
                 for option in list(OPTIONS)[1:]
             ]
             lines.append(f"| {row['case']} | " + " | ".join(cells) + " |")
-        lines += ["", f"bfloat16 costs `cclnn-t-x2` {results['bf16 costs, dB']:.4f} dB on the example photograph.", ""]
+        lines += ["", f"bfloat16 costs `cclnn-s-x2` {results['bf16 costs, dB']:.4f} dB on the example photograph.", ""]
     return "\n".join(lines)
 
 

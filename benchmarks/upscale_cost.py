@@ -2,10 +2,10 @@
 
 python benchmarks/upscale_cost.py [--only speed|tiles|large] [--results FOLDER]
 
-speed: `cclnn-t-x2` and `edsr-baseline` (random weights: for time they do not matter) by `Upscaler`, and bicubic by
+speed: `cclnn-s-x2` and `edsr-baseline` (random weights: for time they do not matter) by `Upscaler`, and bicubic by
        Pillow, x2, on one photograph, in one run: medians of interleaved calls; memory is the peak resident set over
        what was there before the call, in a fresh process each.
-tiles: three photographs reduced by two and upscaled by `cclnn-t-x2` in tiles of several sizes: PSNR on Y against the
+tiles: three photographs reduced by two and upscaled by `cclnn-s-x2` in tiles of several sizes: PSNR on Y against the
        whole image, and the seam: the mean step across the middle of the blended parts, relative to the mean step of the
        same image elsewhere, over the same ratio of the image upscaled whole (1: nothing to see).
 large: `cclnn upscale` on a source of 20 megapixels; peak resident set, without the loaded model and source.
@@ -38,7 +38,7 @@ from cclnn.upscaler.tiles import spans
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("speed", "tiles", "large")
-CONTESTANTS = ("bicubic (Pillow)", "cclnn-t-x2 fp32", "cclnn-t-x2 bf16", "edsr-baseline fp32", "edsr-baseline bf16")
+CONTESTANTS = ("bicubic (Pillow)", "cclnn-s-x2 fp32", "cclnn-s-x2 bf16", "edsr-baseline fp32", "edsr-baseline bf16")
 TILES = (64, 96, 128, 192, 256)
 OVERLAP = 16
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee")
@@ -125,7 +125,7 @@ def tiles() -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     outputs: dict[tuple[str, int | str], torch.Tensor] = {}
     for tile in (*TILES, "none"):
-        upscaler = cclnn.Upscaler("cclnn-t-x2", tile=tile, overlap=OVERLAP, precision="fp32")
+        upscaler = cclnn.Upscaler("cclnn-s-x2", tile=tile, overlap=OVERLAP, precision="fp32")
         scores = {}
         for name, pixels in pictures.items():
             even = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]

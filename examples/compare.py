@@ -1,6 +1,6 @@
 """Draw a photograph with a box, and what is in the box upscaled by bicubic interpolation and by cclnn.
 
-python examples/compare.py PHOTO OUTPUT [--box X Y WIDTH HEIGHT] [--model cclnn-t-x2]
+python examples/compare.py PHOTO OUTPUT [--box X Y WIDTH HEIGHT] [--model cclnn-s-x2]
 """
 
 import argparse
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("photo", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--box", type=int, nargs=4, default=(100, 80, 80, 75), metavar=("X", "Y", "WIDTH", "HEIGHT"))
-    parser.add_argument("--model", default="cclnn-t-x2")
+    parser.add_argument("--model", default="cclnn-s-x2")
     args = parser.parse_args()
 
     photo = Image.open(args.photo).convert("RGB")

@@ -13,7 +13,7 @@ import cclnn
 def main() -> None:
     source, target = sys.argv[1:3]
     photo = Image.open(source)  # grey stays grey, transparency is kept
-    larger = cclnn.upscale(photo, model="cclnn-t-x2")
+    larger = cclnn.upscale(photo, model="cclnn-s-x2")
     larger.save(target)
     print(f"{source}: {photo.size} -> {target}: {larger.size}")
 

@@ -18,7 +18,7 @@ warnings.simplefilter("ignore", DeprecationWarning)  # of newer Pythons, which t
 photo = torch.rand(1, 3, 24, 40)
 
 def upscale():
-    return cclnn.Upscaler("cclnn-t-x2", tile=64, precision="fp32")(photo)
+    return cclnn.Upscaler("cclnn-s-x2", tile=64, precision="fp32")(photo)
 
 def in_a_thread():
     thread = threading.Thread(target=upscale)
@@ -53,8 +53,8 @@ for case in json.loads(sys.argv[1]):
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no fork, or OpenMP survives it")
 LOST = [
     ("upscale()", "upscale()"),
-    ('cclnn.load("cclnn-t-x2")', "upscale()"),
-    ('made = cclnn.Upscaler("cclnn-t-x2", tile=64)', "made(photo)"),
+    ('cclnn.load("cclnn-s-x2")', "upscale()"),
+    ('made = cclnn.Upscaler("cclnn-s-x2", tile=64)', "made(photo)"),
 ]
 FINE = [
     ("", "upscale()"),  # the first call is the child's

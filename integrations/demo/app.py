@@ -72,7 +72,7 @@ def upscale(
 def attribute(path: str | None, model: str, point: gr.SelectData, bar: Any = PROGRESS) -> tuple[Any, str]:
     """Which pixels around the clicked one the network used for it."""
     with told():
-        network = cclnn.load("cclnn-t-x2" if model == "auto" else model)
+        network = cclnn.load("cclnn-s-x2" if model == "auto" else model)
         photo, (x, y) = to_tensor(preview(path, name="the image", max_pixels=PIXELS)), point.index
         options: dict[str, Any] = {"scale": network.scale, "steps": 25, "batch": 5}
         used = point_attribution(

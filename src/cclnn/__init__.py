@@ -1,7 +1,7 @@
 """Image super-resolution building blocks: layers, models, weights, an upscaler.
 
     import cclnn
-    cclnn.upscale(image, model="cclnn-t-x2")  # PIL image, HWC array or BCHW tensor in, the same kind out
+    cclnn.upscale(image, model="cclnn-s-x2")  # PIL image, HWC array or BCHW tensor in, the same kind out
 
 Names load when first used, so that `import cclnn` costs little more than `import torch`.
 """

@@ -131,9 +131,9 @@ def test_mistakes_are_one_line_and_write_nothing(checkpoint, tmp_path):
     assert "res_scale must lie in [-100, 100], got 1000" in message(
         checkpoint, "--arch", "edsr", "--set", "res_scale=1000"
     )
-    assert "--to-released takes neither --arch nor --set." in message("cclnn-t-x2", "--to-released", "--arch", "edsr")
+    assert "--to-released takes neither --arch nor --set." in message("cclnn-s-x2", "--to-released", "--arch", "edsr")
     assert "--output must end in .pt, .pth, .safetensors with --to-released, got" in message(
-        "cclnn-t-x2", "--to-released"
+        "cclnn-s-x2", "--to-released"
     )
     torch.save({"state_dict": {}, "hook": Path}, checkpoint)
     assert "is refused: it holds more than tensors and plain containers" in message(checkpoint)

@@ -91,7 +91,7 @@ def test_ablation(here):
     [
         (["bicubic", "--data", "none"], "no folder 'none'."),
         (["--data", "Set5"], "`models` must not be empty."),
-        (["cclnn-t-x2x", "--data", "Set5"], "'cclnn-t-x2x'"),
+        (["cclnn-s-x2x", "--data", "Set5"], "'cclnn-s-x2x'"),
         (["edsr", "--data", "Set5", "--scale", "3"], "model 'edsr' is for x2, `scale` is 3."),
         (["edsr", "--data", "Set5", "--tile", "9"], "`tile` must be at least 33, got 9."),
         (["bicubic", "--data", "Set5", "--json", "no/a.json"], "cannot write 'no/a.json': there is no folder 'no'."),

@@ -20,15 +20,15 @@ def run(*arguments):
 
 
 def test_a_published_model():
-    entry = manifest()["cclnn-t-x2"]
-    lines = run("cclnn-t-x2")
-    assert lines[0] == "cclnn-t-x2: CCLNN"
+    entry = manifest()["cclnn-s-x2"]
+    lines = run("cclnn-s-x2")
+    assert lines[0] == "cclnn-s-x2: SmallCCLNN"
     told = [line.strip() for line in lines if line.startswith("  ")]
     assert {f"{key}: {value}" for key, value in entry["config"].items()} <= set(told)
     assert f"sha256: {entry['sha256']}" in lines
     assert f"parameters: {entry['parameters']:,}" in lines
     assert "for an input of 360 x 640 pixels, output 720 x 1280:" in lines
-    counted = cost(cclnn.load("cclnn-t-x2"), (360, 640), repeats=0, memory=False)
+    counted = cost(cclnn.load("cclnn-s-x2"), (360, 640), repeats=0, memory=False)
     assert f"  MACs: {counted.macs / 1e9:,.2f} G" in lines
     assert f"  activations: {counted.activations / 1e6:,.2f} M" in lines
     assert "an output pixel depends on the whole image (or tile)" in lines
@@ -77,8 +77,8 @@ def test_tells_the_reach_of_the_record():
 
 
 def test_unknown_names_are_one_line():
-    done = CliRunner().invoke(cli, ["info", "cclnn-t-x2x"])
+    done = CliRunner().invoke(cli, ["info", "cclnn-s-x2x"])
     assert done.exit_code == 1
     assert done.output.startswith("Error: ")
-    assert "'cclnn-t-x2x'" in done.output
+    assert "'cclnn-s-x2x'" in done.output
     assert done.output.count("\n") == 1

@@ -37,9 +37,9 @@ def test_lists_every_published_model_with_its_figures(name):
 def test_json_holds_the_same():
     rows = {row["weights"]: row for row in json.loads(run("--weights", "--json"))}
     assert rows.keys() == MANIFEST.keys()
-    file = resources.files("cclnn.weights").joinpath("cclnn-t-x2.safetensors")
-    assert rows["cclnn-t-x2"]["bytes"] == len(file.read_bytes())
-    assert rows["cclnn-t-x2"]["Set5 PSNR"] == MANIFEST["cclnn-t-x2"]["measured"]["Set5"]["psnr"]
+    file = resources.files("cclnn.weights").joinpath("cclnn-s-x2.safetensors")
+    assert rows["cclnn-s-x2"]["bytes"] == len(file.read_bytes())
+    assert rows["cclnn-s-x2"]["Set5 PSNR"] == MANIFEST["cclnn-s-x2"]["measured"]["Set5"]["psnr"]
 
 
 def test_lists_every_model_with_the_parameters_of_the_papers():

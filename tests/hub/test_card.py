@@ -64,13 +64,13 @@ def test_unknown_facts_are_errors(model):
 
 
 def test_facts_of_published_models_come_from_the_manifest(tmp_path):
-    facts = published_facts("cclnn-t-x2")
-    cclnn.load("cclnn-t-x2").save_pretrained(tmp_path, card=facts)
+    facts = published_facts("cclnn-s-x2")
+    cclnn.load("cclnn-s-x2").save_pretrained(tmp_path, card=facts)
     card = ModelCard.load(tmp_path / "README.md")
     results = {(r.dataset_name, r.metric_type): r.metric_value for r in card.data.eval_results}
     assert results["Set5 x2", "psnr"] == facts["measured"]["Set5"]["psnr"]
     assert card.data.license == "apache-2.0"
-    assert 'cclnn.load("cclnn-t-x2")' in card.text
+    assert 'cclnn.load("cclnn-s-x2")' in card.text
     assert str(facts["training"]["recipe"]) in card.text
-    with pytest.raises(ValueError, match=r"`name` must be one of .*'cclnn-t-x2'"):
-        published_facts("cclnn-t-x22")
+    with pytest.raises(ValueError, match=r"`name` must be one of .*'cclnn-s-x2'"):
+        published_facts("cclnn-s-x22")

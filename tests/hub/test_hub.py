@@ -290,7 +290,7 @@ def test_the_manifest_also_fixes_the_configuration(client, repo, versions, cache
 def test_a_bundled_file_comes_first_and_a_missing_one_falls_back_to_the_hub(hub, client, repo, versions, cache):
     assert publish(client, repo, versions, cache, file="not-in-this-wheel.safetensors") == versions[0][1]
     assert hub.requests()
-    failure = publish(client, repo, versions, cache, file="cclnn-t-x2.safetensors")
+    failure = publish(client, repo, versions, cache, file="cclnn-s-x2.safetensors")
     assert "the weights of 'tiny' are damaged: " in failure  # bundled, and not what this manifest names
     assert hub.requests() == []
 

@@ -6,7 +6,7 @@ import pytest
 
 from cclnn.hub.source import Local, Published, Repository, find
 
-NAMES = {"cclnn-t-x2", "cclnn-t-x4"}
+NAMES = {"cclnn-s-x2", "cclnn-s-x4"}
 
 
 @pytest.fixture(autouse=True)
@@ -15,14 +15,14 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     (tmp_path / "org" / "repo").mkdir(parents=True)
     (tmp_path / "weights").mkdir()
-    for name in ("weights/cclnn-l-x2.safetensors", "cclnn-t-x2", "notes.txt", "old.pt"):
+    for name in ("weights/cclnn-l-x2.safetensors", "cclnn-s-x2", "notes.txt", "old.pt"):
         (tmp_path / name).write_bytes(b"")
 
 
 @pytest.mark.parametrize(
     ("source", "place"),
     [
-        ("cclnn-t-x2", Published("cclnn-t-x2")),  # though a file of that name exists
+        ("cclnn-s-x2", Published("cclnn-s-x2")),  # though a file of that name exists
         ("mine", Local(Path("mine"))),
         (Path("mine"), Local(Path("mine"))),
         ("org/repo", Local(Path("org/repo"))),
@@ -56,8 +56,8 @@ def test_a_repository_is_written_as_it_is_read(place):
     ("source", "message"),
     [
         (
-            "cclnn-t-x3",
-            r"neither a published name \(cclnn-t-x2, cclnn-t-x4\) nor an existing .*Did you mean 'cclnn-t-x",
+            "cclnn-s-x3",
+            r"neither a published name \(cclnn-s-x2, cclnn-s-x4\) nor an existing .*Did you mean 'cclnn-s-x",
         ),
         ("you/model", "For the repository of that name on the Hub write 'hf-hub:you/model'"),
         ("no/such/folder", r"nor 'hf-hub:org/repo\[@revision\]\[/subfolder\]'\.$"),
@@ -89,6 +89,6 @@ def test_mistakes_of_revisions():
         find("hf-hub:org/repo@v2", NAMES, revision="v1")
     with pytest.raises(ValueError, match=r"`revision`='a/\.\./b' of .* is not the name"):
         find("hf-hub:org/repo", NAMES, revision="a/../b")
-    for source in ("cclnn-t-x2", "mine"):
+    for source in ("cclnn-s-x2", "mine"):
         with pytest.raises(ValueError, match="`revision`='v1' applies to a source 'hf-hub:org/repo', got '"):
             find(source, NAMES, revision="v1")

@@ -95,11 +95,11 @@ def test_tiling_is_discouraged_where_a_pixel_depends_on_the_whole_image(spandrel
 
 
 def test_our_bundled_file_gives_what_our_own_loader_gives(spandrel, installed):
-    loaded = spandrel.ModelLoader().load_from_file(WEIGHTS / "cclnn-t-x2.safetensors")
+    loaded = spandrel.ModelLoader().load_from_file(WEIGHTS / "cclnn-s-x2.safetensors")
     x = torch.rand(1, 3, 19, 23)
     with torch.no_grad():
-        assert torch.equal(loaded(x), cclnn.load("cclnn-t-x2")(x).clamp(0, 1))
-    assert loaded.tags == ["channels=64", "n_resblocks=8"]
+        assert torch.equal(loaded(x), cclnn.load("cclnn-s-x2")(x).clamp(0, 1))
+    assert loaded.tags == ["channels=48", "n_units=6"]
 
 
 def test_a_pickled_checkpoint_of_released_code_loads(spandrel, installed, tmp_path):

@@ -109,7 +109,7 @@ def test_our_own_files_are_not_foreign(tmp_path):
     model = cclnn.EDSR(2, channels=8, n_resblocks=1)
     model.save_pretrained(tmp_path)
     assert not is_foreign(tmp_path / "model.safetensors")
-    assert not is_foreign("cclnn-t-x2")
+    assert not is_foreign("cclnn-s-x2")
     assert not is_foreign(tmp_path)
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     assert not is_foreign(tmp_path / "broken.safetensors")

@@ -180,7 +180,7 @@ def test_configurations_that_are_none(path, text, message):
 
 LIMITED = """
 import resource
-cclnn.load("cclnn-t-x2")
+cclnn.load("cclnn-s-x2")
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000,) * 2)
 result = []

@@ -52,8 +52,8 @@ def test_tells_what_was_done():
     assert 0 < result.seconds < 600
     text = str(replace(result, seconds=0.44))
     assert text == "24 x 20 to 60 x 50 in 0.4 s. Weights: cclnn-t-x3 (PNG, lossless: clean weights)."
-    named = FileUpscaler("cclnn-t-x2")(file("PNG"))
-    assert re.fullmatch(r"24 x 20 to 48 x 40 in \d+\.\d s\. Weights: cclnn-t-x2\.", str(named))
+    named = FileUpscaler("cclnn-s-x2")(file("PNG"))
+    assert re.fullmatch(r"24 x 20 to 48 x 40 in \d+\.\d s\. Weights: cclnn-s-x2\.", str(named))
 
 
 def test_the_same_format_is_png_where_it_cannot_be_written():

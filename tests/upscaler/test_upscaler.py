@@ -286,12 +286,12 @@ def test_seams_of_a_non_local_network_do_not_show():
     """Steps across the middle of the blended parts are at most 1.05 times the steps elsewhere."""
     with Image.open(CHELSEA) as photo:
         lr = torch.from_numpy(np.array(photo.crop((90, 0, 150, 288)))).permute(2, 0, 1)[None] / 255
-    upscaler = Upscaler("cclnn-t-x2", tile=72, precision="fp32")
+    upscaler = Upscaler("cclnn-s-x2", tile=72, precision="fp32")
     tiled = upscaler(lr)
     cover = spans(288, 72, 16)
     centres = [2 * span.keep_to - span.fade_out for span in cover[:-1]]
     seams = [row for centre in centres for row in range(centre - 2, centre + 2)]
-    whole = Upscaler("cclnn-t-x2", tile="none", precision="fp32")(lr)
+    whole = Upscaler("cclnn-s-x2", tile="none", precision="fp32")(lr)
     at, elsewhere = seam_and_elsewhere(tiled, seams)
     at_whole, elsewhere_whole = seam_and_elsewhere(whole, seams)
     assert (at / elsewhere) / (at_whole / elsewhere_whole) < 1.05
@@ -446,11 +446,11 @@ def test_no_dark_or_light_fringes(alpha, background):
     disk = np.zeros((48, 40, 4), dtype=np.uint8)
     disk[..., :3] = np.where(inside, 255 - background, background)[..., None]
     disk[..., 3] = 255 * inside
-    result = Upscaler("cclnn-t-x2", alpha=alpha, tile=40, overlap=12)(disk)
+    result = Upscaler("cclnn-s-x2", alpha=alpha, tile=40, overlap=12)(disk)
     visible = result[..., 3] > 0
     assert 4 * inside.sum() * 0.9 < visible.sum() < 4 * inside.sum() * 1.5
     assert np.abs(result[visible][:, :3].astype(int) - (255 - background)).max() <= 12
-    raw = Upscaler("cclnn-t-x2", tile=40, overlap=12)(disk[..., :3])  # what it would be without care
+    raw = Upscaler("cclnn-s-x2", tile=40, overlap=12)(disk[..., :3])  # what it would be without care
     assert np.abs(raw[visible].astype(int) - (255 - background)).max() > 100
 
 

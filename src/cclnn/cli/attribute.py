@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("--model", default="cclnn-t-x2", show_default=True, help="Published name, folder or .safetensors file.")
+@click.option("--model", default="cclnn-s-x2", show_default=True, help="Published name, folder or .safetensors file.")
 @click.option(
     "--window",
     type=Numbers("x,y,size"),

@@ -32,7 +32,7 @@ def compare(
     Each model upscales a copy of IMAGE that was reduced by the scale.
 
     \b
-    Example: cclnn compare photo.png --models bicubic,cclnn-t-x2 --crop 120,80,60,60 -o figure.png
+    Example: cclnn compare photo.png --models bicubic,cclnn-s-x2 --crop 120,80,60,60 -o figure.png
     """
     with in_one_line():
         from cclnn.evaluation import figures

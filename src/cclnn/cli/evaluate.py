@@ -118,7 +118,7 @@ def evaluate(
     A MODEL is a published name, a folder, a file, or "bicubic".
 
     \b
-    Example: cclnn evaluate bicubic cclnn-t-x2 --data Set5 --data B100 --scale 2 --compare paper
+    Example: cclnn evaluate bicubic cclnn-s-x2 --data Set5 --data B100 --scale 2 --compare paper
     """
     with in_one_line():
         for path in (json_path, markdown, csv_path):

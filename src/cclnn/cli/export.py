@@ -25,7 +25,7 @@ def export(model: str, output: Path, kind: str | None, half: bool, check: bool, 
     MODEL is a published name (see `cclnn list`), a folder or a .safetensors file. Needs the extra `export`.
 
     \b
-    Example: cclnn export cclnn-t-x2 -o cclnn-t-x2.onnx --check
+    Example: cclnn export cclnn-s-x2 -o cclnn-s-x2.onnx --check
     """
     with in_one_line():
         if output.exists() and not overwrite:

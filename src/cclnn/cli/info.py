@@ -36,7 +36,7 @@ def info(name: str, scale: int, size: tuple[int, int] | None, blocks: bool, time
     NAME is a published name, a folder, a file, or an architecture of `cclnn list --models`.
 
     \b
-    Example: cclnn info cclnn-t-x2
+    Example: cclnn info cclnn-s-x2
     """
     with in_one_line():
         from cclnn.evaluation.complexity import cost, input_size

@@ -41,7 +41,7 @@ def load(
     against the hash that the Hub states for them. Nothing is unpickled. See docs/weights.md.
 
     Args:
-        source: a name of `list_pretrained()` ("cclnn-t-x2"); a folder written by `model.save_pretrained`; a
+        source: a name of `list_pretrained()` ("cclnn-s-x2"); a folder written by `model.save_pretrained`; a
             `.safetensors` file written by cclnn, with or without its suffix; or
             "hf-hub:org/repo[@revision][/subfolder]".
         revision: branch, tag or commit of a "hf-hub:" source; with a commit nothing can change under you.

@@ -41,7 +41,7 @@ class UpscaledFile:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        """`48 x 40 to 96 x 80 in 0.4 s. Weights: cclnn-t-x2 (PNG, lossless: clean weights).`"""
+        """`48 x 40 to 96 x 80 in 0.4 s. Weights: cclnn-s-x2 (PNG, lossless: clean weights).`"""
         before, after = (f"{width} x {height}" for width, height in (self.before, self.after))
         why = f" ({self.why})" if self.why else ""
         weights = f" Weights: {' then '.join(self.models)}{why}." if self.models else ""

@@ -65,7 +65,7 @@ class Upscaler:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Network = "cclnn-t-x2",
+        model: str | os.PathLike[str] | Network = "cclnn-s-x2",
         *,
         tile: Tile = "auto",
         overlap: int = 16,
