@@ -40,8 +40,8 @@ NETWORKS = {  # the paper's name, with our options where they are on -> model, a
     "CCLNN, cosine": ("cclnn", SIZE + COSINE),
 }
 RECIPE = {
-    "scale": 2, "steps": 1000, "batch": 8, "patch": 24, "candidates": 3, "lr": 1e-3, "schedule": "cosine",
-    "warmup": 100, "contrastive-after": 200, "ema": 0.99, "validate-every": 1000, "precision": "bf16",
+    "scale": 2, "steps": 1000, "batch": 8, "patch": 24, "candidates": 3, "optimizer": "adam", "lr": 1e-3,
+    "schedule": "cosine", "warmup": 100, "contrastive-after": 200, "ema": 0.99, "validate-every": 1000, "precision": "bf16",
 }  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """Measure whether the sparse attention attends, for docs/results.md.
 
-python benchmarks/attention.py Set5 [--models cclnn-t-x2 runs/ablation/NLSN-0 ...]
+python benchmarks/attention.py Set5 [--models cclnn-s-x2 runs/ablation/NLSN-0 ...]
 
 The default models are the published ones; a folder is a trained network, for example of benchmarks/ablation.py. Writes
-benchmarks/results/attention.json, from which benchmarks/results_page.py makes its section.
+benchmarks/results/attention.json, from which benchmarks/results_page.py makes its section. With --models the file keeps
+what it holds of others: weights that were withdrawn cannot be measured again.
 """
 
 import argparse
@@ -41,11 +42,13 @@ PSNR = {  # column -> key of the measurements
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set5", type=Path)
-    parser.add_argument("--models", nargs="+", help="published names or folders; all published models by default")
+    parser.add_argument("--models", nargs="+", help="published names or folders; by default all published models, and no others")
     args = parser.parse_args()
     names = args.models or list_pretrained()
     networks = {Path(name).name: cclnn.load(name) for name in names}
     found: dict[str, Any] = {"crop": CROP, "torch": torch.__version__, "models": {}}
+    if args.models and RESULTS.exists():
+        found["models"] = json.loads(RESULTS.read_text())["models"]
     for name, model in networks.items():
         if attentions(model):
             found["models"][name] = measure(model, args.set5)

@@ -20,6 +20,7 @@ from cclnn._files import write_atomically
 from cclnn.evaluation import find_dataset
 from cclnn.metrics import psnr
 from cclnn.upscaler.network import Edges
+from cclnn.weights.choice import published
 
 RESULTS = Path(__file__).parent / "results" / "edges.json"
 FLAT = {"white": (255, 255, 255), "green": (0, 200, 0), "magenta": (255, 0, 255)}
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="a dataset as `cclnn evaluate` takes it")
     folder = parser.parse_args().folder
     found: dict[str, Any] = {"device": f"{platform.machine()}, {os.cpu_count()} cores, fp32", "data": folder.name}
-    for name in ("cclnn-t-x2", "cclnn-t-x3", "cclnn-t-x4"):
+    for name in published("clean").values():
         upscalers = {
             edges: cclnn.Upscaler(name, edges=edges, tile="none", precision="fp32", device="cpu") for edges in EDGES
         }

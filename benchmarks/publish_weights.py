@@ -1,6 +1,6 @@
 """Put a finished training run into the package: fp16 weights, checksum, and PSNR/SSIM measured on the stored file.
 
-python benchmarks/publish_weights.py RUN --name cclnn-t-x2 --recipe "..." --set5 Set5 --b100 B100
+python benchmarks/publish_weights.py RUN --name cclnn-s-x2 --recipe "..." --set5 Set5 --b100 B100
 python benchmarks/publish_weights.py RUN --name cclnn-l-x2 --model cclnn-l --into weights --recipe "..." ...
 
 RUN is the --out folder of examples/train/train.py. The weights of its last.pt are stored (their average, where the run
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--name", required=True)
-    parser.add_argument("--model", default="cclnn-t")
+    parser.add_argument("--model", default="cclnn-s")
     parser.add_argument("--into", type=Path, help="a folder of the repository; by default the package")
     parser.add_argument("--recipe", required=True, help="the command that trained, without paths")
     parser.add_argument("--for", dest="purpose", choices=("clean", "photo"), default="clean", help="what they upscale")

@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of training images; the last one is used for validation")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the checkpoint and the model")
-    parser.add_argument("--model", default="cclnn-t", help="a name of cclnn.list_models()")
+    parser.add_argument("--model", default="cclnn-s", help="a name of cclnn.list_models()")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--patch", type=int, default=32, help="side of the LR patches in pixels")

@@ -55,7 +55,7 @@ def test_the_same_however_split(gradient_of, alone, processes, parts):
 
 def test_the_contrastive_loss_is_in_it(gradient_of, alone):
     without = gradient_of(1, 1, "--contrastive-weight", "0")
-    name = "body.0.channel_attention.excite.weight"
+    name = "body.3.channel_attention.excite.weight"
     assert (without["gradients"][name] - alone["gradients"][name]).norm() > 0.1 * alone["gradients"][name].norm()
 
 

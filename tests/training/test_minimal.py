@@ -33,13 +33,14 @@ def photos(tmp_path_factory):
 
 
 def test_learns_and_writes_a_model_that_loads(program, photos, tmp_path, capsys):
-    program.main([str(photos), "-o", str(tmp_path), "--steps", "16", *SMALL])
+    program.main([str(photos), "-o", str(tmp_path), *SMALL, "--steps", "60", "--every", "15"])
     lines = capsys.readouterr().out.splitlines()
     scores = [float(line.split("PSNR ")[1].split()[0]) for line in lines if line.startswith("step ")]
     assert len(scores) == 4
     assert scores[-1] > scores[0] + 1
+    assert scores[-1] > float(lines[-2].split("(bicubic ")[1].split()[0])
     model = cclnn.load(tmp_path)
-    assert model.config == cclnn.create_model("cclnn-t", scale=2).config
+    assert model.config == cclnn.create_model("cclnn-s", scale=2).config
     with torch.no_grad():
         found, _ = program.validate(model, program.load_images(photos, smallest=24)[-1])
     assert f"PSNR {found:.2f} dB" in lines[-2]

@@ -19,7 +19,22 @@ import cclnn
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ROOT / "examples" / "train" / "train.py"
-SMALL = ["--model", "cclnn-t", "--steps", "24", "--batch", "2", "--patch", "10", "--warmup", "4", "--seed", "3"]
+SMALL = [
+    "--model",
+    "cclnn-t",
+    "--optimizer",
+    "adam",
+    "--steps",
+    "24",
+    "--batch",
+    "2",
+    "--patch",
+    "10",
+    "--warmup",
+    "4",
+    "--seed",
+    "3",
+]
 OFTEN = ["--save-every", "1", "--validate-every", "12", "--log-every", "6", "--validation", "1", "--lr", "2e-3"]
 ONCE = ["--contrastive-after", "3", "--candidates", "2"]
 
@@ -257,13 +272,21 @@ def test_says_what_it_cannot_start_from_or_use(trained_edsr):
         with pytest.raises(SystemExit, match=message):
             start_from(str(trained_edsr), other)
     with pytest.raises(SystemExit, match=r"--init-from: .*neither a published name"):
-        start_from("cclnn-t-x22", wider)
+        start_from("cclnn-s-x22", wider)
 
 
 @pytest.fixture
 def trained_edsr(tmp_path):
     cclnn.EDSR(2, channels=8, n_resblocks=2).save_pretrained(tmp_path / "edsr")
     return tmp_path / "edsr"
+
+
+def test_a_network_that_muon_cannot_train_is_told(command, run, tmp_path):
+    narrow = ["--model", "edsr", "--arguments", "channels=4", "n_resblocks=1", "--optimizer", "muon"]
+    done = run(command(tmp_path, *narrow))
+    assert done.returncode == 1
+    message = "EDSR has no convolution of 8 channels or more in its `body`; --optimizer adam takes every network"
+    assert f"--optimizer muon: {message}" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["edsr-baseline", "nlsn"])
@@ -276,7 +299,13 @@ def test_trains_other_networks(command, run, tmp_path, name):
 
 @pytest.mark.parametrize(
     "way",
-    [["--precision", "fp16"], ["--compile"], ["--lr-from", "image", "--ema", "0"], ["--degrade", "photo", "--reject"]],
+    [
+        ["--precision", "fp16"],
+        ["--compile"],
+        ["--lr-from", "image", "--ema", "0"],
+        ["--degrade", "photo", "--reject"],
+        ["--optimizer", "muon"],
+    ],
 )
 def test_other_ways_resume_to_the_same_bytes(command, run, tmp_path, way):
     small = ["--model", "edsr", "--arguments", "channels=8", "n_resblocks=1", "--schedule", "steps", *way]

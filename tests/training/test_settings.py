@@ -33,9 +33,9 @@ def test_help_shows_every_setting(capsys):
     assert "(paper: 15 % of them)" in " ".join(text.split())
 
 
-def test_tiny_cpu_is_the_default():
+def test_small_cpu_is_the_default():
     """What its file says and the defaults in the code agree."""
-    for name, value in read_preset("tiny-cpu").items():
+    for name, value in read_preset("small-cpu").items():
         assert getattr(Settings, name) == value
 
 
@@ -47,7 +47,8 @@ def test_presets_of_the_paper(name, model, epochs, decay, warmup):
     """DESIGN section 4, in epochs of 1000 steps."""
     settings = parse([*NEEDED, "--preset", name])
     assert (settings.model, settings.steps, settings.batch, settings.patch) == (model, epochs * 1000, 16, 48)
-    assert (settings.lr, settings.schedule, settings.decay_every, settings.warmup) == (1e-4, "steps", decay * 1000, 0)
+    assert (settings.optimizer, settings.lr, settings.beta2) == ("adam", 1e-4, 0.999)
+    assert (settings.schedule, settings.decay_every, settings.warmup) == ("steps", decay * 1000, 0)
     assert (settings.contrastive_weight, settings.contrastive_after) == (4e-3, warmup * 1000)
     assert (settings.lr_from, settings.candidates, settings.clip, settings.ema) == ("patch", 1, 0, 0)
 
@@ -82,7 +83,7 @@ def test_only_what_cannot_change_the_weights_may_change():
     [
         (
             ["--preset", "large"],
-            "--preset large: no such file, nor one of paper, paper-l, small-cpu, tiny-cpu, tiny-gpu",
+            "--preset large: no such file, nor one of paper, paper-l, small-cpu",
         ),
         (["--batch", "3", "--accumulate", "2"], "--batch 3 does not divide into --accumulate 2 parts"),
         (["--ema", "1"], "--ema must be below 1, got 1.0"),

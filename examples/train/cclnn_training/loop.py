@@ -118,7 +118,7 @@ def build(settings: Settings, accelerator: Accelerator) -> state.Run:
             beta2=settings.beta2,
         )
     except ValueError as error:
-        sys.exit(f"--optimizer {settings.optimizer}: {error}")
+        sys.exit(f"--optimizer {settings.optimizer}: {error}; --optimizer adam takes every network")
     return state.Run(model, ema, optimizer, settings, accelerator.scaler)
 
 

@@ -31,7 +31,7 @@ class Settings:
     """One run. On the command line and in TOML files a name's "_" is "-"."""
 
     # What is trained
-    model: str = setting("cclnn-t", "which network, by its name in cclnn.list_models()", tuple(list_models()))
+    model: str = setting("cclnn-s", "which network, by its name in cclnn.list_models()", tuple(list_models()))
     arguments: tuple[str, ...] = setting((), "of the network, as NAME=VALUE: channels=32 branch=local")
     scale: int = setting(2, "magnification", (2, 3, 4, 8))
     init_from: str = setting("", "trained weights to start from, of any scale: a name, folder or file")
@@ -46,24 +46,24 @@ class Settings:
     )
     degrade: str = setting("clean", "what LR patches go through, see degradations/*.toml", tuple(degradations.names()))
     reject: bool = setting(False, "draw again where a patch is flat or shows the blocks of JPEG")
-    patch: int = setting(32, "LR patch, pixels per side (paper: 48)")
+    patch: int = setting(48, "LR patch, pixels per side (paper: 48)")
     candidates: int = setting(3, "crops drawn per patch, of which the most detailed is taken (paper: 1)")
     workers: int = setting(1, "processes that prepare batches, for each process that trains")
 
     # How
-    steps: int = setting(10_000, "steps of the optimiser")
-    batch: int = setting(16, "patches per step, over all processes")
+    steps: int = setting(24_000, "steps of the optimiser")
+    batch: int = setting(4, "patches per step, over all processes")
     accumulate: int = setting(1, "forward and backward passes that a step's batch is split into")
     lr: float = setting(1e-3, "highest learning rate of Adam (paper: 1e-4)")
-    optimizer: str = setting("adam", "for every weight, or Muon for the trunk's convolutions", ("adam", "muon"))
-    muon_lr: float = setting(2e-3, "highest learning rate of Muon, for --optimizer muon")
-    muon_decay: float = setting(0.1, "of those kernels, in shares of the learning rate; without it they grow on and on")
+    optimizer: str = setting("muon", "Muon for the trunk's convolutions, or Adam for every weight", ("adam", "muon"))
+    muon_lr: float = setting(1e-3, "highest learning rate of Muon, for --optimizer muon")
+    muon_decay: float = setting(0.2, "of those kernels, in shares of the learning rate; without it they grow on and on")
     beta2: float = setting(0.999, "Adam's second beta (paper: 0.999)")
     schedule: str = setting("cosine", "of the learning rates, see schedules.py", ("steps", "cosine", "one-cycle"))
     decay_every: int = setting(200_000, "steps until the learning rate halves, for --schedule steps")
-    warmup: int = setting(250, "steps of linear growth before the schedule (one-cycle has its own)")
+    warmup: int = setting(500, "steps of linear growth before the schedule (one-cycle has its own)")
     contrastive_weight: float = setting(4e-3, "lambda, the weight of the blocks' loss (Eq. 6)")
-    contrastive_after: int = setting(1500, "steps on L1 alone (paper: 15 % of them)")
+    contrastive_after: int = setting(2500, "steps on L1 alone (paper: 15 % of them)")
     clip: float = setting(1.0, "largest norm of the gradient; 0: any")
     ema: float = setting(0.999, "decay of the average of the weights that is validated and kept; 0: no average")
     explosion: float = setting(10.0, "stop where the loss is this many times its running mean")
@@ -75,7 +75,7 @@ class Settings:
     precision: str = setting("auto", "of products and convolutions", PRECISIONS)
     compile: bool = setting(False, "torch.compile the network")
     cpu: bool = setting(False, "train on the CPU even where there is a GPU")
-    validate_every: int = setting(500, "steps")
+    validate_every: int = setting(1000, "steps")
     save_every: int = setting(250, "steps")
     log_every: int = setting(50, "steps")
 
@@ -92,7 +92,7 @@ def parse(arguments: list[str] | None = None) -> Settings:
     parser = argparse.ArgumentParser(
         prog="train.py", description="Train a network of cclnn; see README.md beside this program."
     )
-    parser.add_argument("--preset", default="tiny-cpu", help=f"a TOML file, or one of {', '.join(preset_names())}")
+    parser.add_argument("--preset", default="small-cpu", help=f"a TOML file, or one of {', '.join(preset_names())}")
     types = get_type_hints(Settings)
     for entry in dataclasses.fields(Settings):
         flag = "--" + entry.name.replace("_", "-")
