@@ -41,7 +41,8 @@ NETWORKS = {  # the paper's name, with our options where they are on -> model, a
 }
 RECIPE = {
     "scale": 2, "steps": 1000, "batch": 8, "patch": 24, "candidates": 3, "optimizer": "adam", "lr": 1e-3,
-    "schedule": "cosine", "warmup": 100, "contrastive-after": 200, "ema": 0.99, "validate-every": 1000, "precision": "bf16",
+    "schedule": "cosine", "warmup": 100, "contrastive-after": 200, "ema": 0.99,
+    "validate-every": 1000, "precision": "bf16",
 }  # fmt: skip
 
 

@@ -42,7 +42,9 @@ PSNR = {  # column -> key of the measurements
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set5", type=Path)
-    parser.add_argument("--models", nargs="+", help="published names or folders; by default all published models, and no others")
+    parser.add_argument(
+        "--models", nargs="+", help="published names or folders; by default all published models, and no others"
+    )
     args = parser.parse_args()
     names = args.models or list_pretrained()
     networks = {Path(name).name: cclnn.load(name) for name in names}

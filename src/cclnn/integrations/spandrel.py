@@ -53,7 +53,9 @@ def descriptor(model: SRModel) -> Any:
         model.state_dict(),
         architecture=_architecture(type(model)),
         purpose="SR",
-        tags=[f"{name}={model.config[name]}" for name in ("channels", "n_resblocks", "n_units") if name in model.config],
+        tags=[
+            f"{name}={model.config[name]}" for name in ("channels", "n_resblocks", "n_units") if name in model.config
+        ],
         supports_half="fp16" in record.low_precision,
         supports_bfloat16="bf16" in record.low_precision,
         scale=model.scale,
