@@ -21,7 +21,7 @@ def test_no_value_tips_on_other_hardware(name):
 
 def test_the_steadiest_place_is_taken(monkeypatch):
     monkeypatch.setattr("golden_output.APART", 120)
-    model = cclnn.load("cclnn-t-x4")
+    model = cclnn.load("cclnn-s-x4")
     places = [(row, column) for row in (0, 120, 240) for column in (0, 120, 240, 360)]
     assert steady_place(model) == max(places, key=lambda place: margin(model, place))
 
