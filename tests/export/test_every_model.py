@@ -1,13 +1,12 @@
 """Every architecture as a file: the model's own result at any size, in float32 and float16, and facts about itself."""
 
-import inspect
-
 import onnx
 import pytest
 import torch
 from conftest import annotations_are_checked
+from few_layers import few_layers
 
-from cclnn.export import export, largest_difference
+from cclnn.export import export, exporting, largest_difference
 from cclnn.export.exporting import CHECKED_DENSE, HALF_TOLERANCE, TOLERANCE, weights_hash
 from cclnn.models.registry import ARCHITECTURES
 from cclnn.pretrained import OnnxModel
@@ -15,11 +14,6 @@ from cclnn.pretrained import OnnxModel
 exporter_warns = pytest.mark.filterwarnings("ignore")
 pytestmark = [exporter_warns, pytest.mark.usefixtures("cached_translations")]
 
-# Tracing takes time for each layer: as few repetitions as the networks take.
-CHEAP = {
-    **{"n_resblocks": 1, "n_hashes": 1, "n_units": 1, "n_blocks": 1, "depth": 1, "n_steps": 2, "n_groups": 2},
-    "n_layers": 3,
-}
 NOT_IN_HALF = {"RNAN"}
 
 
@@ -31,16 +25,27 @@ def traceable(request):
 
 @pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
 def model(request):
-    """A network of the architecture with each of its layers, as few times as possible."""
     torch.manual_seed(0)
-    kind = ARCHITECTURES[request.param]
-    arguments = {**kind.architecture.small}
-    arguments |= {name: n for name, n in CHEAP.items() if name in inspect.signature(kind).parameters}
-    model = kind(kind.architecture.scales[0], **arguments).eval()
+    model = few_layers(ARCHITECTURES[request.param])
     for parameter in model.parameters():
         if not parameter.any():  # RNAN's attention begins at zero, which would hide it
             torch.nn.init.normal_(parameter, std=0.1)
     return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced_once(traceable, model):
+    """Both formats are written from one program: to trace a network takes longer than to write it."""
+    trace, programs = exporting._program, {}
+
+    def traced(portable):
+        if portable.dtype not in programs:
+            programs[portable.dtype] = trace(portable)
+        return programs[portable.dtype]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "_program", traced)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import annotations_are_checked
 from einops import rearrange
+from few_layers import few_layers
 from PIL import Image
 from torch.testing import assert_close
 
@@ -265,7 +266,7 @@ without_warning = pytest.mark.filterwarnings("ignore:.*should not be instantiate
 def test_compiled_model_is_one_graph_for_all_sizes(kind, compiler):
     """Traced, not yet translated to machine code, which takes half a minute for each."""
     graphs = []
-    model = kind(kind.architecture.scales[0], **kind.architecture.small).eval()
+    model = few_layers(kind)
     compiled = compiler(model, lambda graph, _: graphs.append(graph) or graph.forward, dynamic=True)
     with torch.no_grad():
         for size in ((13, 17), (11, 19)):
