@@ -4,12 +4,16 @@ import importlib
 import os
 import re
 import sys
+import tempfile
 import types
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
+from after_torch import AfterTorch
+from forked import Program
 from hypothesis import settings
 from skips import SkipCheck, pytest_addoption
 
@@ -18,6 +22,7 @@ __all__ = ["pytest_addoption"]
 settings.register_profile("untimed", deadline=None)  # a timed test is no test
 settings.load_profile("untimed")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic algorithms on a GPU need it
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # more are processes that import torch for seconds
 
 
 def annotations_are_checked(config):
@@ -61,6 +66,14 @@ def cached_translations():
         yield
 
 
+@pytest.fixture(scope="session")
+def after_torch(tmp_path_factory):
+    """`after_torch.run(code)`: in a process that has imported torch and nothing else."""
+    process = AfterTorch(tmp_path_factory.mktemp("after_torch"))
+    yield process
+    process.close()
+
+
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
 
@@ -87,6 +100,20 @@ def uninitialised_memory_is_nan():
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def memory_is_measured_in_a_fork(monkeypatch):
+    """`peak_memory` runs its file in a new interpreter, which imports torch for seconds; a fork of one that has runs it
+    as well.
+    """
+    from cclnn.evaluation import memory  # here, so that --jaxtyping-packages comes before
+
+    def run(command, *, env, **_):
+        with tempfile.TemporaryDirectory() as printed:
+            return Program(command[1:], Path(printed), environment=env).wait()
+
+    monkeypatch.setattr(memory, "subprocess", types.SimpleNamespace(run=run))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Programs of `examples/` in processes forked from one that has imported torch: a start takes no seconds of imports.
+"""Programs in processes forked from one that has imported torch: a start takes no seconds of imports.
 
 Each runs as if started from a shell: a session, arguments, environment, standard output and exit code of its own.
 """
@@ -11,12 +11,15 @@ import runpy
 import socket
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import NamedTuple
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["cclnn_training.loop", "torch._dynamo"])  # optimisers import the latter: a second
+# Optimisers import torch._dynamo, a second. Nothing here imports huggingface_hub, which reads the environment then.
+FORKED.set_forkserver_preload(["cclnn_training.loop", "cclnn.pretrained", "torch._dynamo"])
 
 
 def ranks(processes: int) -> list[dict[str, str]]:
@@ -39,7 +42,7 @@ class Done(NamedTuple):
 
 
 class Program:
-    """A started program. `out` is an empty folder for what it prints, which outlives a kill."""
+    """A started program, or with "-m" a module. `out` is an empty folder for what it prints, which outlives a kill."""
 
     def __init__(
         self,
@@ -73,16 +76,20 @@ def _run(arguments: list[str], printed: list[Path], environment: dict[str, str],
     for descriptor, path in enumerate(printed, start=1):
         os.dup2(os.open(path, os.O_WRONLY), descriptor)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-    sys.argv = arguments
-    sys.path.insert(0, str(Path(arguments[0]).parent))
-    os._exit(_exit_code(arguments[0]))  # without waiting for processes that the program left, such as data workers
+    program = partial(runpy.run_path, arguments[0])
+    sys.argv, place = arguments, str(Path(arguments[0]).parent)
+    if arguments[0] == "-m":
+        program = partial(runpy.run_module, arguments[1], alter_sys=True)
+        sys.argv, place = arguments[1:], str(Path.cwd())
+    sys.path.insert(0, place)
+    os._exit(_exit_code(program))  # without waiting for processes that the program left, such as data workers
 
 
-def _exit_code(program: str) -> int:
+def _exit_code(program: Callable[..., object]) -> int:
     """Run the program, and what it registered for its end, as an interpreter does that was started with it."""
     code: object = 0
     try:
-        runpy.run_path(program, run_name="__main__")
+        program(run_name="__main__")
     except SystemExit as exit_:
         code = exit_.code
     except BaseException:  # noqa: BLE001  # as an interpreter does

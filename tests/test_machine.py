@@ -1,8 +1,5 @@
 """Facts about the machine, read from files that a test can write."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -38,14 +35,14 @@ def test_memory_at_hand_is_the_least_of_machine_and_control_group(monkeypatch, t
 
 
 @pytest.mark.skipif(not _machine.reports_peak_memory(CPU), reason="needs Linux's /proc to measure")
-def test_peak_growth_is_what_a_call_takes_for_a_moment():
+def test_peak_growth_is_what_a_call_takes_for_a_moment(after_torch):
     """In a process of its own: in this one malloc may keep freed memory, which a call takes without any growth."""
     size = 64 * 2**20
     code = (
         "import numpy as np, torch; from cclnn._machine import peak_growth; cpu = torch.device('cpu'); "
         f"print(peak_growth(lambda: np.ones({size}, np.uint8).sum(), cpu), peak_growth(lambda: None, cpu))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = after_torch.run(code)
     grown, nothing = map(int, done.stdout.split())
     assert 0.95 * size < grown < 1.5 * size  # some of what it takes was resident before
     assert nothing < size / 8

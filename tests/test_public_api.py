@@ -108,59 +108,48 @@ def test_model_names():
     assert all(getattr(cclnn.models, name) is kind for name, kind in registry.ARCHITECTURES.items())
 
 
-def run_each(codes):
-    """Run every code in a process that has imported torch alone: forks of one process, as the import takes seconds."""
-    fork = """
-import os, sys, torch
-for code in sys.argv[1:]:
-    if not (child := os.fork()):
-        exec(code)
-        os._exit(0)
-    if os.waitpid(child, 0)[1]:
-        sys.exit(f"failed: {code}")
-"""
-    return subprocess.run([sys.executable, "-c", fork, *codes], capture_output=True, text=True, check=False)
-
-
-def test_every_documented_module_is_an_attribute_of_the_package():
-    modules = ["attribution", "hub", "image", "integrations.spandrel", "ops.sparse_attention", "precision", "upscaler"]
-    done = run_each(f"import types, cclnn; assert isinstance(cclnn.{name}, types.ModuleType)" for name in modules)
+@pytest.mark.parametrize(
+    "name", ["attribution", "hub", "image", "integrations.spandrel", "ops.sparse_attention", "precision", "upscaler"]
+)
+def test_every_documented_module_is_an_attribute_of_the_package(name, after_torch):
+    done = after_torch.run(f"import types, cclnn; assert isinstance(cclnn.{name}, types.ModuleType)")
     assert done.returncode == 0, done.stderr
 
 
-def test_a_name_that_is_none_fails():
-    done = run_each(["import cclnn; cclnn.ops", "import cclnn; cclnn.no_such_module"])
+def test_a_name_that_is_none_fails(after_torch):
+    done = after_torch.run("import cclnn; cclnn.ops; cclnn.no_such_module")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "failed: import cclnn; cclnn.no_such_module"
+    assert done.stderr.splitlines()[-1] == "AttributeError: module 'cclnn' has no attribute 'no_such_module'"
 
 
-def test_everything_but_files_works_without_the_extras():
+def test_everything_but_files_works_without_the_extras(after_torch):
     blocked = f"import sys; [sys.modules.__setitem__(name, None) for name in {EXTRAS}]; "
-    done = run(blocked + "import cclnn; [getattr(cclnn, name) for name in cclnn.__all__]; cclnn.load('cclnn-s-x2')")
+    use = "import cclnn; [getattr(cclnn, name) for name in cclnn.__all__]; cclnn.load('cclnn-s-x2')"
+    done = after_torch.run(blocked + use)
     assert done.returncode == 0, done.stderr
 
 
-def test_importing_loads_no_extra():
+@pytest.mark.parametrize("statement", ["import cclnn", "from cclnn import CCLNBlock", "import cclnn.upscaler"])
+def test_importing_loads_no_extra(statement, after_torch):
     """Beyond what torch itself loads where it finds it (tqdm), and jaxtyping, the annotations of developers."""
     extras = set(EXTRAS) - {"jaxtyping"}
-    statements = ["import cclnn", "from cclnn import CCLNBlock", "import cclnn.upscaler"]
-    code = "import sys; before = set(sys.modules); {}; assert not {} & (set(sys.modules) - before)"
-    done = run_each(code.format(statement, extras) for statement in statements)
+    code = f"import sys; before = set(sys.modules); {statement}; assert not {extras} & (set(sys.modules) - before)"
+    done = after_torch.run(code)
     assert done.returncode == 0, done.stderr
 
 
-def test_upscale_stays_a_function_whatever_is_imported_first():
-    done = run_each(["from cclnn.upscaler import Upscaler; import cclnn; assert callable(cclnn.upscale)"])
+def test_upscale_stays_a_function_whatever_is_imported_first(after_torch):
+    done = after_torch.run("from cclnn.upscaler import Upscaler; import cclnn; assert callable(cclnn.upscale)")
     assert done.returncode == 0, done.stderr
 
 
-def test_a_first_call_does_not_import_the_compiler():
+def test_a_first_call_does_not_import_the_compiler(after_torch):
     """It takes a second and 150 MB, in every process."""
     code = (
         "import sys, torch, cclnn; model = cclnn.create_model('cclnn-t'); "
         "model(torch.rand(1, 3, 8, 9)).sum().backward(); print('torch._dynamo' in sys.modules)"
     )
-    done = run(code)
+    done = after_torch.run(code)
     assert done.stdout == "False\n", done.stderr
 
 

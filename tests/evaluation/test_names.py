@@ -1,8 +1,5 @@
 """What people import from here, and what importing it costs."""
 
-import subprocess
-import sys
-
 import cclnn.attribution
 import cclnn.evaluation
 
@@ -21,10 +18,10 @@ def test_names():
         assert all(getattr(module, name) is not None for name in module.__all__)
 
 
-def test_importing_loads_no_extra():
+def test_importing_loads_no_extra(after_torch):
     code = (
         "import sys, torch; before = set(sys.modules); import cclnn.evaluation.figures, cclnn.attribution; "
         "print({'PIL', 'click', 'tqdm', 'matplotlib'} & (set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = after_torch.run(code)
     assert done.stdout == "set()\n", done.stderr

@@ -6,12 +6,10 @@ from one that has imported torch, which takes seconds.
 
 import hashlib
 import json
-import multiprocessing
 import os
 import sys
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "cclnn.pretrained"])
+from forked import FORKED
 
 
 class Client:
@@ -19,8 +17,8 @@ class Client:
 
     def __init__(self, home, **environment):
         settings = {"HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-        self.pipe, end = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=serve, args=(end, {**settings, **environment}), daemon=True)
+        self.pipe, end = FORKED.Pipe()
+        self.process = FORKED.Process(target=serve, args=(end, {**settings, **environment}), daemon=True)
         self.process.start()
         end.close()
 

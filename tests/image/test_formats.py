@@ -31,13 +31,13 @@ def test_formats_load_with_the_standard_library_alone():
     assert done.stdout == "set()\n"
 
 
-def test_image_imports_no_model():
+def test_image_imports_no_model(after_torch):
     names = "'cclnn.models', 'cclnn.hub', 'cclnn.upscaler', 'cclnn.layers'"
     code = (
         f"import sys, cclnn.image as i; [getattr(i, name) for name in i.__all__]; print({{{names}}} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+    done = after_torch.run(code)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_public_names_are_attributes():

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from importlib import resources
 
 import pytest
@@ -122,10 +120,10 @@ def test_a_path_may_lack_its_suffix(tmp_path, monkeypatch):
         assert torch.equal(cclnn.load(source).head.weight, model.head.weight)
 
 
-def test_local_files_load_without_the_client_and_without_the_compiler():
+def test_local_files_load_without_the_client_and_without_the_compiler(after_torch):
     """Neither huggingface_hub nor torch._dynamo, which initialising on "meta" would import, for a bundled name."""
     code = "import sys, cclnn; cclnn.load('cclnn-s-x2'); print({'huggingface_hub', 'torch._dynamo'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = after_torch.run(code)
     assert done.stdout == "set()\n", done.stderr
 
 
