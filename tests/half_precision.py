@@ -13,10 +13,10 @@ EXTREMES = [
 ]
 
 
-def extreme(tokens, size, norm, dtype, *, n, m, device="cpu"):
+def extreme(tokens, size, norm, dtype, *, n, m, b=2, device="cpu"):
     """Queries of that norm, values up to that size and a plan: all tokens alike, two thirds of them, or none."""
     g = torch.Generator().manual_seed(n)
-    q, v = torch.randn(2, n, 16, generator=g), torch.randn(2, n, 64, generator=g)
+    q, v = torch.randn(b, n, 16, generator=g), torch.randn(b, n, 64, generator=g)
     alike = slice({"alike": 0, "half": n // 3, "random": n}[tokens], n)
     q[:, alike], v[:, alike] = q[:1, :1], v[:1, :1]
     q, v = (x.to(device, dtype) for x in (norm * F.normalize(q, dim=-1), size * v / v.abs().max()))

@@ -46,9 +46,9 @@ needs_kernels = pytest.mark.skipif(bool(REASON), reason=REASON)
 # n m r: one chunk, exact, padded, two chunks, one token, two tokens, chunks of one, several blocks, copies all but one
 SIZES = [
     (5, 8, 1),
-    (48, 16, 2),
-    (53, 16, 2),
-    (20, 16, 3),
+    (24, 8, 2),
+    (27, 8, 2),
+    (20, 16, 2),
     (1, 7, 2),
     (2, 1, 3),
     (11, 1, 2),
@@ -117,18 +117,18 @@ def test_matches_reference_at_other_widths(n, m, r, c, d):
 
 @needs_kernels
 @pytest.mark.parametrize("tile", [(16, 16), (16, 32), (64, 16), (128, 128)])
-@pytest.mark.parametrize(("n", "m", "r"), [(37, 7, 2), (20, 16, 2)])
-def test_blocks_of_any_size_agree(monkeypatch, tile, n, m, r):
+@pytest.mark.parametrize(("n", "m", "r", "b"), [(37, 7, 2, 1), (20, 16, 1, 2)])
+def test_blocks_of_any_size_agree(monkeypatch, tile, n, m, r, b):
     """Blocks within a chunk, across many chunks, and longer than the image."""
     tiles = dict.fromkeys(fused.SINGLE, (fused.Tile(*tile, 4, 2),))
     monkeypatch.setattr(fused, "SINGLE", tiles)
-    assert_matches_reference(*case(n, m, r))
+    assert_matches_reference(*case(n, m, r, b=b))
 
 
 @needs_kernels
 @pytest.mark.parametrize("low", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("scale", [0.3, 5.0])
-@pytest.mark.parametrize(("n", "m", "r"), [(37, 16, 2), (20, 16, 3), (83, 36, 1)])
+@pytest.mark.parametrize(("n", "m", "r"), [(18, 7, 2), (10, 7, 3), (83, 36, 1)])
 def test_low_precision_errs_at_most_twice_as_much_as_the_reference(low, scale, n, m, r):
     """Both in the same precision, against float64 on the same rounded inputs."""
     q, v, plan = case(n, m, r, b=1, c=16, d=32, scale=scale, dtype=low)
@@ -140,7 +140,7 @@ def test_low_precision_errs_at_most_twice_as_much_as_the_reference(low, scale, n
 @needs_kernels
 @pytest.mark.parametrize("dtype", fused.DTYPES, ids=str)
 def test_output_is_an_average_of_values_with_norms_beyond_the_range_of_exp(dtype):
-    q, v, plan = case(37, 16, 2, b=1)
+    q, v, plan = case(18, 7, 2, b=1)
     q, v = (1e4 * F.normalize(q, dim=-1)).to(dtype), v.to(dtype)
     out, *gradients = run(fused.attend, q, v, plan)
     assert_averages(out, v)
@@ -153,7 +153,7 @@ def test_output_is_an_average_of_values_with_norms_beyond_the_range_of_exp(dtype
 @pytest.mark.parametrize("dtype", fused.DTYPES, ids=str)
 @pytest.mark.parametrize("extremes", [entry for entry in EXTREMES if entry[0] != "random" and entry[2] != 1])
 def test_alike_tokens_and_large_numbers_overflow_nowhere(extremes, dtype):
-    q, v, plan = extreme(*extremes, dtype, n=20, m=7, device=DEVICE)
+    q, v, plan = extreme(*extremes, dtype, n=13, m=4, b=1, device=DEVICE)
     out, *gradients = run(fused.attend, q, v, plan)
     assert_averages(out, v)
     exact = run(reference.attend, q.double(), v.double(), plan)
