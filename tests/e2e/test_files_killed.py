@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import Program
 from image import zoo
 from PIL import Image
 
@@ -70,7 +71,7 @@ def test_kill_9_then_resume(tmp_path, command, model):
     half.write_bytes(b"what a kill in the middle of writing leaves")
     times = {name: (out / name).stat().st_mtime_ns for name in before}
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = Program([str(part) for part in command], tmp_path).wait()
     assert done.returncode == 0, done.stderr
     assert f"{len(NAMES) - len(before)} done, {len(before)} skipped (done before), 0 failed" in done.stdout
     assert sorted(path.name for path in out.iterdir()) == NAMES == whole_files(out)

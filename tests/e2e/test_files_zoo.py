@@ -1,12 +1,12 @@
-"""The installed command on one file of every mode and format: depth, mode, size and metadata arrive in the results."""
+"""The command on one file of every mode and format: depth, mode, size and metadata arrive in the results."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import Program
 from image import zoo
 
 import cclnn
@@ -35,21 +35,22 @@ def cage(tmp_path_factory):
     return folder
 
 
-def run(cage, model, out, *arguments):
+def run(cage, model, printed, out, *arguments):
     command = [CCLNN, "upscale", cage, "-o", out, "--recursive", "--model", model, "--precision", "fp32", "--json"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    done = Program([str(part) for part in [*command, *arguments]], printed).wait()
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     return done, {Path(row["source"]).parent.name: row for row in rows}
 
 
 @pytest.fixture(scope="module")
 def same(cage, model, tmp_path_factory):
-    return run(cage, model, tmp_path_factory.mktemp("same"), "--format", "same")
+    printed, out = (tmp_path_factory.mktemp(name) for name in ("printed", "same"))
+    return run(cage, model, printed, out, "--format", "same")
 
 
 @pytest.fixture(scope="module")
 def as_png(cage, model, tmp_path_factory):
-    return run(cage, model, tmp_path_factory.mktemp("png"))
+    return run(cage, model, *(tmp_path_factory.mktemp(name) for name in ("printed", "png")))
 
 
 def check(animal, cage, row, mode, icc):
