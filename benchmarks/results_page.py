@@ -442,7 +442,7 @@ of 2 x 2 pixels ({gain[block + ", stride 2"]}) lose more. Not kept: pixel attent
 So short a training favours what is fast, and says little about what a network reaches in hours; one seed says nothing
 about differences of a few hundredths. The rate of `small-cpu` is 1e-3, lower than the best here, for its longer run:
 with 2e-3 and no weight decay, 25,000 steps of 8 patches made most kernels three to five times as large as they began,
-and validation stood at 33.8 dB from step 19,000 on, where `cclnn-t-x2` has 34.3."""
+and validation stood at 33.8 dB from step 19,000 on, where the weights of `cclnn-t` for x2, now withdrawn, had 34.3."""
 
 
 def _rounded_text() -> str:

@@ -47,7 +47,7 @@ def test_lists_every_model_with_the_parameters_of_the_papers():
     assert sorted(rows) == cclnn.list_models()
     assert rows["cclnn-l"]["parameters x3"] == 7_307_411
     assert rows["edsr"]["parameters x4"] == 43_089_947
-    assert (rows["cclnn-t"]["weights"], rows["edsr"]["weights"]) == ("x2 x3 x4", None)
+    assert (rows["cclnn-s"]["weights"], rows["cclnn-t"]["weights"]) == ("x2 x3 x4", None)
     licences = {name: rows[name]["released code"] for name in ("edsr", "rcan", "divanet", "srcnn", "cclnn-s")}
     assert licences == {
         **{"edsr": "mit", "rcan": "none found", "divanet": "non-commercial research", "srcnn": "academic use"},

@@ -227,7 +227,7 @@ def test_two_inputs_never_share_an_output(folder, tmp_path, small):
             "Error: WEBP holds 8 bits per channel, the picture has 16: write PNG or TIFF.",
         ),
         (["photo.jpg", "-o", "old.png"], "Error: 'old.png' exists already; --overwrite replaces it."),
-        (["photo.jpg", "--model", "cclnn-t-x3x"], "Error: `source`='cclnn-t-x3x'"),
+        (["photo.jpg", "--model", "cclnn-s-x3x"], "Error: `source`='cclnn-s-x3x'"),
         (["photo.jpg", "--device", "abacus"], "Error: `device`='abacus' cannot be used here: "),
         (["photo.jpg", "--device", "cuda:99"], "Error: `device`='cuda:99' cannot be used here: "),
         (["photo.jpg", "alpha.png", "--device", "cuda:99"], "Error: `device`='cuda:99' cannot be used here: "),

@@ -154,10 +154,10 @@ def test_command_gives_the_licence_of_a_published_model(tmp_path, monkeypatch):
         path.touch()
 
     monkeypatch.setattr("cclnn.export.export", record)
-    run = CliRunner().invoke(cli, ["export", "cclnn-t-x3", "-o", str(tmp_path / "x3.pt2"), "--half"])
+    run = CliRunner().invoke(cli, ["export", "cclnn-s-x3", "-o", str(tmp_path / "x3.pt2"), "--half"])
     assert run.exit_code == 0, run.output
-    licence = cclnn.pretrained.published_facts("cclnn-t-x3")["license"]
-    expected = {"name": "cclnn-t-x3", "license": licence, "scale": 3, "format": None, "half": True, "check": False}
+    licence = cclnn.pretrained.published_facts("cclnn-s-x3")["license"]
+    expected = {"name": "cclnn-s-x3", "license": licence, "scale": 3, "format": None, "half": True, "check": False}
     assert told == expected
 
 

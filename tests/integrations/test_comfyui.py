@@ -119,7 +119,7 @@ def test_numbers_just_outside_the_range_are_taken(node):
 
 
 def test_opacity_is_kept(node):
-    assert run(node, torch.rand(1, 12, 10, 4), model="cclnn-t-x3", scale=3.0).shape == (1, 36, 30, 4)
+    assert run(node, torch.rand(1, 12, 10, 4), model="cclnn-s-x3", scale=3.0).shape == (1, 36, 30, 4)
 
 
 def test_tiles_are_counted_and_a_run_can_be_cancelled(node, comfy):

@@ -68,7 +68,7 @@ def test_sizes_and_metadata(app, photo, kind, size, after):
 
 
 def test_a_point_at_the_corner_is_explained(app, photo):
-    figure, text = app.attribute(photo, "cclnn-t-x3", SimpleNamespace(index=(47, 0)), silent)
+    figure, text = app.attribute(photo, "cclnn-s-x3", SimpleNamespace(index=(47, 0)), silent)
     assert len(figure.axes) == 2
     assert re.match(r"Diffusion index \d+\.\d", text)
 

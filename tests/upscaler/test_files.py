@@ -47,11 +47,11 @@ def test_gives_the_bytes_that_the_command_writes(tmp_path, given, options):
 def test_tells_what_was_done():
     result = FileUpscaler(width=60, format="same")(file("PNG"))
     assert (result.format, result.before, result.after) == ("png", (24, 20), (60, 50))
-    assert result.models == ("cclnn-t-x3",)
+    assert result.models == ("cclnn-s-x3",)
     assert result.why == "PNG, lossless: clean weights"
     assert 0 < result.seconds < 600
     text = str(replace(result, seconds=0.44))
-    assert text == "24 x 20 to 60 x 50 in 0.4 s. Weights: cclnn-t-x3 (PNG, lossless: clean weights)."
+    assert text == "24 x 20 to 60 x 50 in 0.4 s. Weights: cclnn-s-x3 (PNG, lossless: clean weights)."
     named = FileUpscaler("cclnn-s-x2")(file("PNG"))
     assert re.fullmatch(r"24 x 20 to 48 x 40 in \d+\.\d s\. Weights: cclnn-s-x2\.", str(named))
 
