@@ -9,6 +9,9 @@ gives for the file as a user loads it, in float32 on the CPU: LR from files wher
 `imresize` otherwise, PSNR and SSIM on Y with `scale` pixels shaved, mean over the images. Beside them stand the gains
 over bicubic on B100 after each of `cclnn evaluate --degrade`'s degradations.
 
+With --blend NAME the file holds `share` of the run's weights and 1 - share of the published weights NAME: near their
+starting point, weights so averaged often gain more than either.
+
 What is too large for the package goes --into a folder of the repository: cclnn.load("weights/cclnn-l-x2").
 """
 
@@ -28,6 +31,7 @@ from cclnn._names import DEGRADATIONS, Degrade
 from cclnn.evaluation import evaluate, paired_difference
 from cclnn.evaluation.complexity import count_parameters
 from cclnn.models._files import write_model
+from cclnn.pretrained.strength import interpolate
 
 PACKAGE = Path(cclnn.__file__).parent / "weights"
 MANIFEST = PACKAGE / "manifest.json"
@@ -47,6 +51,8 @@ def main() -> None:
     parser.add_argument("--recipe", required=True, help="the command that trained, without paths")
     parser.add_argument("--for", dest="purpose", choices=("clean", "photo"), default="clean", help="what they upscale")
     parser.add_argument("--continues", action="store_true", help="the run started from the published weights NAME")
+    parser.add_argument("--blend", metavar="NAME", help="published weights of the same network to take a part of")
+    parser.add_argument("--share", type=float, default=0.9, help="of the run in the blend; the rest is NAME's")
     parser.add_argument("--data", default=DATA, help="what the weights were trained on")
     parser.add_argument("--data-licence", default=LICENCE, help="of those images")
     parser.add_argument("--set5", type=Path, required=True, help="folder of that name")
@@ -58,6 +64,8 @@ def main() -> None:
     others = {name: value for name, value in state["config"].items() if value != model.config[name]}
     assert others.keys() <= WITHOUT_WEIGHTS, f"{args.run} is not a run of {args.model}: {others}"
     model.load_state_dict(weights(state))
+    if args.blend:
+        model = interpolate(cclnn.load(args.blend), model, args.share)
 
     path = (args.into or PACKAGE) / f"{args.name}.safetensors"
     with tempfile.TemporaryDirectory() as folder:
@@ -95,6 +103,7 @@ def main() -> None:
             "recipe": args.recipe,
             "commit": state["made_with"]["commit"],
             **({"trained_with": others} if others else {}),
+            **({"blend": {"with": args.blend, "share": args.share}} if args.blend else {}),
             **({"continues": manifest[args.name]["training"]} if args.continues else {}),
         },
         "measured": measured,

@@ -77,7 +77,7 @@ def test_photo_weights_are_blended_with_clean_ones_of_the_same_network(manifest)
 
 @pytest.mark.parametrize(
     ("quality", "strength"),
-    [(None, 1), (1, 1), (75, 1), (81, 0.85), (85, 0.75), (90, 0.6), (95, 0.3), (99, 0.05), (100, 0)],
+    [(None, 1), (1, 1), (85, 1), (88, 0.9), (90, 0.8), (92, 0.65), (95, 0.4), (99, 0.1), (100, 0)],
 )
 def test_the_less_a_jpeg_is_compressed_the_nearer_to_the_clean_weights(manifest, quality, strength):
     assert strength_of(quality) == strength
