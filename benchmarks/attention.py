@@ -147,9 +147,9 @@ values, by the pixel's own value, by nothing.
 
 {quality}
 
-The weights of `cclnn-t` were withdrawn before the first release in favour of `cclnn-s`; at commit ce28f82 they are still
-in the repository. What they show remains: in networks as the paper defines the layer, `cclnn-t` among them, the choice
-of the pixels that meet is worth little:
+The weights of `cclnn-t` were withdrawn before the first release in favour of `cclnn-s`; at commit ce28f82 they are
+still in the repository. What they show remains: in networks as the paper defines the layer, `cclnn-t` among them, the
+choice of the pixels that meet is worth little:
 one mean for all pixels costs {plain[0]:.3f} dB at most. The branch as a whole matters, its matching hardly does. With
 `similarity="cosine"` or `centre=True`, as in `cclnn-s` (the rows without a last number), it does: one mean costs
 {with_options[0]:.2f} dB or more, each pixel's own value {with_options[1]:.2f} dB or more. That is what a trained

@@ -66,7 +66,7 @@ def test_the_installed_command_writes_a_png_and_says_so(photo):
     target = photo.with_name("photo_x2.png")
     assert re.fullmatch(
         rf"wrote {re.escape(str(target))}: 126 x 82 pixels, 0\.\d\d MB, from 63 x 41 in \d+\.\d s, "
-        rf"by {published('photo')[2]} \(JPEG of quality 95: photo weights at strength 0.3\)\n",
+        rf"by {published('photo')[2]} \(JPEG of quality 95: photo weights at strength 0.4\)\n",
         done.stdout,
     )
     assert done.stderr == ""

@@ -1,9 +1,7 @@
 """Exported files compute what the models do, at any size, and say what they are."""
 
 import math
-import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,24 +157,6 @@ def test_command_gives_the_licence_of_a_published_model(tmp_path, monkeypatch):
     licence = cclnn.pretrained.published_facts("cclnn-s-x3")["license"]
     expected = {"name": "cclnn-s-x3", "license": licence, "scale": 3, "format": None, "half": True, "check": False}
     assert told == expected
-
-
-def test_the_guide_runs(convolutions, monkeypatch, tmp_path):
-    """Every Python example of docs/guide/deploy.md, one after the other, on a network that compiles in seconds."""
-    guide = Path(__file__).parents[2] / "docs" / "guide" / "deploy.md"
-    blocks = re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL)
-    assert len(blocks) == 4
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cclnn, "load", lambda name: convolutions)
-    names = {}
-    for block in blocks:
-        exec(compile(block, "deploy.md", "exec"), names)
-    for b, h, w in ((1, 1, 1), (3, 17, 5)):  # OpenVINO's and AOTInductor's at other sizes
-        x = torch.rand(b, 3, h, w)
-        with torch.no_grad():
-            expected = convolutions(x)
-        assert_close(torch.from_numpy(names["compiled"](x.numpy())[0]), expected, rtol=0, atol=1e-5)
-        assert_close(names["run"](x), expected, rtol=0, atol=1e-5)
 
 
 def test_openvino_attends_as_the_model_does(small):

@@ -77,9 +77,9 @@ def _models() -> list[dict[str, Any]]:
     from cclnn.models import create_model
     from cclnn.models.registry import models
 
-    published: dict[str, list[str]] = {}
+    published: dict[str, set[str]] = {}
     for entry in manifest().values():
-        published.setdefault(entry["model"], []).append(f"x{entry['config']['scale']}")
+        published.setdefault(entry["model"], set()).add(f"x{entry['config']['scale']}")
     rows = []
     for name, variant in models().items():
         record = variant.record

@@ -1,14 +1,17 @@
-"""A network with the sparse attention, compiled ahead of time to a library for all sizes."""
+"""Exported networks, compiled ahead of time to a library for all sizes, and docs/guide/deploy.md, which shows it."""
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import annotations_are_checked
 from torch.testing import assert_close
 
+import cclnn
 from cclnn.export import export
-from cclnn.models import CCLNN
+from cclnn.models import CCLNN, EDSR
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's and the compiler's own
 
@@ -33,3 +36,22 @@ def test_the_library_computes_what_the_model_does(tmp_path):
     for b, h, w in ((1, 1, 1), (1, 9, 33), (3, 17, 5), (1, 130, 200)):
         x = torch.rand(b, 3, h, w)
         assert_close(run(x), model(x), rtol=0, atol=1e-5)
+
+
+def test_the_guide_runs(monkeypatch, tmp_path):
+    """Every Python example of docs/guide/deploy.md, one after the other, on a network that compiles in seconds."""
+    convolutions = EDSR(2, channels=8, n_resblocks=1).eval()
+    guide = Path(__file__).parents[2] / "docs" / "guide" / "deploy.md"
+    blocks = re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL)
+    assert len(blocks) == 4
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cclnn, "load", lambda name: convolutions)
+    names = {}
+    for block in blocks:
+        exec(compile(block, "deploy.md", "exec"), names)
+    for b, h, w in ((1, 1, 1), (3, 17, 5)):  # OpenVINO's and AOTInductor's at other sizes
+        x = torch.rand(b, 3, h, w)
+        with torch.no_grad():
+            expected = convolutions(x)
+        assert_close(torch.from_numpy(names["compiled"](x.numpy())[0]), expected, rtol=0, atol=1e-5)
+        assert_close(names["run"](x), expected, rtol=0, atol=1e-5)
