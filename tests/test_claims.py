@@ -86,6 +86,15 @@ def test_a_claim_that_is_being_written_lives(tmp_path):
         pass
 
 
+def test_a_claim_whose_holder_was_killed_before_it_wrote_is_succeeded(tmp_path):
+    path = tmp_path / ".a.png.cclnn-claim"
+    path.touch()
+    os.utime(path, (time.time() - 11,) * 2)
+    with claimed(tmp_path / "a.png"), pytest.raises(Taken), claimed(tmp_path / "a.png"):
+        pass
+    assert names(tmp_path) == []
+
+
 def test_what_is_no_claim_survives(tmp_path):
     """A user's file of that very name."""
     path = tmp_path / ".a.png.cclnn-claim"

@@ -17,6 +17,7 @@ from cclnn._files import hidden, runs, this_machine
 NAME = "cclnn-claim"  # end of a claim's name
 BEAT = 60  # seconds between two signs of life of a claim's holder
 SILENCE = 600  # seconds without one, after which the holder counts as gone
+WRITING = 10  # seconds that a claim may be empty: its holder writes it at once, unless it is killed
 CONTENT = re.compile(r"([0-9a-f]{8})-(\d+)-[0-9a-f]{16}")  # machine, process, random
 
 _mine: dict[str, dict[Path, str]] = {}  # by content: what to remove when this process releases a claim of its own
@@ -31,9 +32,9 @@ def claimed(path: Path) -> Iterator[None]:
     """Hold the claim of `path` while the block runs: a hidden file beside it, which one process alone can create.
 
     The holder touches its claim every minute. It counts as gone if its process has ended or, as on other machines, ten
-    minutes pass without a touch. Its claim is not replaced then, since two processes might do so at once: the next
-    holder is who creates the claim's successor, whose name follows from the content. Where no file can be created, the
-    block runs without a claim.
+    minutes pass without a touch; or, where the claim is empty, ten seconds. Its claim is not replaced then, since two
+    processes might do so at once: the next holder is who creates the claim's successor, whose name follows from the
+    content. Where no file can be created, the block runs without a claim.
 
     Raises:
         Taken: another process holds the claim.
@@ -122,7 +123,9 @@ def _former(path: Path) -> tuple[dict[Path, str], Path]:
 
 def _lives(content: str, silence: float) -> bool:
     """Whether the holder of a claim is at work."""
-    match = CONTENT.fullmatch(content)  # none: it was created a moment ago, and is written next
+    if not content:  # created a moment ago, and written next
+        return silence < WRITING
+    match = CONTENT.fullmatch(content)
     if match and match[1] == this_machine():
         process = int(match[2])
         if process == os.getpid():  # or a process that is gone had the same number
