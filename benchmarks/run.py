@@ -68,13 +68,14 @@ def main() -> None:
     tests = subprocess.run([sys.executable, "-m", "pytest", "-q", str(ROOT / "tests" / "ops")], cwd=ROOT, check=False)
     if tests.returncode:
         sys.exit("the op's tests fail: nothing is timed")
-    rows = []
+    rows, repeats = [], 3 if args.quick else 7
     for case in (*LAYERS, *NETWORKS):
         if args.only not in case.name:
             continue
-        rows.append(measure(case, repeats=3 if args.quick else 7))
+        rows.append(measure(case, repeats=repeats))
         print(*markdown_rows(rows[-1:]), sep="\n", flush=True)
-    results: dict[str, Any] = {"machine": facts(gpu=DEVICE == "cuda"), "import": import_seconds(), "rows": rows}
+    machine = facts(gpu=DEVICE == "cuda")
+    results: dict[str, Any] = {"machine": machine, "repeats": repeats, "import": import_seconds(), "rows": rows}
     if not args.only:
         results |= {
             "growth": growth(rows),
@@ -258,8 +259,9 @@ def markdown(results: dict[str, Any]) -> str:
     lines = [
         "# Attention backends",
         "",
-        "Written by `make bench`: every backend against `reference`, the released formulation, in one run. Ratios",
-        "above 1 mean faster or leaner; those of bf16 rows are to the bf16 reference, in brackets to the fp32 one.",
+        "Written by `benchmarks/run.py`: every backend against `reference`, the released formulation, in one run, as",
+        f"medians of {results['repeats']} calls (three of what takes long). Ratios above 1 mean faster or leaner;",
+        "those of bf16 rows are to the bf16 reference, in brackets to the fp32 one.",
         "",
         *(f"- {key}: {value}" for key, value in results["machine"].items() if value is not None),
         *(f"- import {key}: {value:.2f} s" for key, value in results["import"].items()),
