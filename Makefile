@@ -11,7 +11,7 @@ FUSED := tests/ops/test_fused.py
 LAYER := .venv/integrations
 PACKAGES := "gradio>=6,<7" "playwright>=1.50" "ray[data]>=2.50" "torchao>=0.18"
 LARGE := $(addprefix tests/integrations/test_,demo.py quantisation.py ray.py storage.py web.py)
-# Networks compiled ahead of time: half a minute for two tests, which run with them.
+# Networks compiled to machine code: half a minute for three tests, which run with them.
 COMPILED := tests/integrations/test_deployment.py
 ANNOTATED := --jaxtyping-packages=cclnn,beartype.beartype
 # .ci/run sets `listed`: a test skipped for a reason that tests/skips.py does not list fails the run.

@@ -71,6 +71,7 @@ def test_a_skipped_module_fails_the_run(run):
 def test_a_skipped_module_fails_a_run_with_workers(pytester, monkeypatch):
     pytest.importorskip("xdist", reason="pytest-xdist runs tests in several processes")
     monkeypatch.setenv("PYTHONPATH", str(Path(skips.__file__).parent))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # some import torch, for seconds
     pytester.makeconftest("""
         from skips import SkipCheck, pytest_addoption
 
@@ -78,7 +79,7 @@ def test_a_skipped_module_fails_a_run_with_workers(pytester, monkeypatch):
             config.pluginmanager.register(SkipCheck(config))
     """)
     pytester.makepyfile(test_one='import pytest\npytest.skip("no moon", allow_module_level=True)', test_two=TESTS)
-    result = pytester.runpytest_subprocess("--skips=listed", "-n1", "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess("--skips=listed", "-p", "xdist", "-n1", "-p", "no:cacheprovider")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*does not accept*", "*: no moon", "*::test_at_new_moon: the moon is full"])
 

@@ -19,6 +19,7 @@ from cclnn.attribution import point_attribution
 from cclnn.evaluation import with_peak
 from cclnn.evaluation.figures import attribution_figure
 from cclnn.image import preview, to_tensor
+from cclnn.precision import keep_freed_memory
 from cclnn.upscaler import FileUpscaler, reason
 
 UPLOAD, PIXELS, RESULT = 20 * 2**20, 12_000_000, 50_000_000  # bytes, pixels of the upload, pixels of the result
@@ -123,6 +124,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every network")
     parser.add_argument("--port", type=int, default=7860)
     given = parser.parse_args()
+    keep_freed_memory()
     # show_error=False: errors that are told are told; others stay in the server's log
     options: dict[str, Any] = {"show_error": False, "footer_links": [], "ssr_mode": False, "share": False}
     theme = gr.themes.Base(**FONTS)

@@ -18,10 +18,12 @@ import torch
 
 from cclnn.image import FORMATS, plan_results, result_name
 from cclnn.integrations.storage import Storage
+from cclnn.precision import keep_freed_memory
 from cclnn.upscaler import FileUpscaler, reason, retry
 
 RETRIES = 3  # of a file, and of one whose worker is lost
-BLOCK = 50  # files that a worker takes at a time: what is done of them when it dies is not done again
+BLOCK = 50  # files that a worker takes at a time, at most: what is done of them when it dies is not done again
+BLOCKS = 4  # that each worker takes, at least, where there are enough files: workers end at about the same time
 Rows = list[dict[str, str]]
 
 
@@ -30,6 +32,7 @@ class Upscale:
 
     def __init__(self, options: dict[str, Any], source: Storage, output: Storage, threads: int) -> None:
         torch.set_num_threads(threads)
+        keep_freed_memory()
         self.run, self.source, self.output = FileUpscaler(**options), source, output
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -75,13 +78,13 @@ def upscale(source: str, output: str, *, workers: int = 1, cpus: int = 1, gpus: 
                 [inputs.path(name) for name in left],
                 filesystem=inputs.filesystem,
                 include_paths=True,
-                override_num_blocks=max(workers, -(-len(left) // block)),
+                override_num_blocks=max(min(BLOCKS * workers, len(left)), -(-len(left) // block)),
                 num_cpus=0,
             )
             done = files.map_batches(
                 Upscale,
                 batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=workers),
+                compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
                 fn_constructor_args=(options, inputs, results, cpus),
                 num_cpus=cpus,
                 num_gpus=gpus,

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 from importlib import resources
 
 import pytest
@@ -14,6 +15,7 @@ from cclnn.cli.commands import cli
 MANIFEST = json.loads(resources.files("cclnn.weights").joinpath("manifest.json").read_text())
 
 
+@cache  # to count the parameters of every model takes seconds
 def run(*arguments):
     done = CliRunner().invoke(cli, ["list", *arguments])
     assert done.exit_code == 0, done.output

@@ -1,4 +1,4 @@
-"""Exported networks, compiled ahead of time to a library for all sizes, and docs/guide/deploy.md, which shows it."""
+"""Networks as machine code for all sizes: by torch.compile, and exported, as docs/guide/deploy.md shows."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 import cclnn
 from cclnn.export import export
-from cclnn.models import CCLNN, EDSR
+from cclnn.models import CCLNN, EDSR, VDSR
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's and the compiler's own
 
@@ -22,6 +22,16 @@ def compilable(request):
         pytest.skip("torch.export cannot trace the checks of annotations")
     if shutil.which("g++") is None:
         pytest.skip("torch.compile needs the C++ compiler g++")
+
+
+@torch.no_grad()
+def test_a_compiled_network_computes_the_same():
+    model = VDSR(2, channels=8, n_layers=3).eval()
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True)
+    for size in ((13, 17), (11, 19)):
+        x = torch.rand(1, 3, *size)
+        assert_close(compiled(x), model(x))
 
 
 @torch.no_grad()

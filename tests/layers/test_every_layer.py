@@ -148,9 +148,10 @@ def test_building_on_meta_does_not_import_the_compiler(after_torch):
     program = """
 import sys, torch, cclnn
 from cclnn import layers
-layers.MeanShift(device="meta")
-layers.CCLNBlock(48, device="meta")
+from cclnn.models.registry import ARCHITECTURES
 layers.Upsampler(48, scale=3, device="meta")
+for kind in ARCHITECTURES.values():
+    kind(kind.architecture.scales[0], **kind.architecture.small, device="meta")
 with torch.device("meta"):
     cclnn.create_model("cclnn")
 assert "torch._dynamo" not in sys.modules

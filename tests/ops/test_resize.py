@@ -209,6 +209,7 @@ def test_twenty_sizes_compile_twice(scale, request):
     assert counter.frame_count <= 2
 
 
+@pytest.mark.usefixtures("cached_translations")
 @pytest.mark.filterwarnings("ignore")  # the exporters' own
 @pytest.mark.parametrize(("scale", "border"), [(2.0, "symmetric"), (1 / 3, "replicate")])
 def test_exports_for_all_sizes_to_onnx_too(scale, border, tmp_path, request):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges
 
@@ -58,6 +59,19 @@ class _Portable(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
         sr: Tensor = self.model(image.to(self.dtype))
         return sr.float()
+
+
+class _PortableForms(TorchFunctionMode):
+    """While a network is traced: dense attentions in torch's own operators. `used` tells whether there were any."""
+
+    used = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        form = PORTABLE.get(func, func)
+        self.used |= form is not func
+        return form(*args, **(kwargs or {}))
 
 
 def export(
@@ -151,10 +165,9 @@ def weights_hash(model: nn.Module) -> str:
 def _program(portable: _Portable) -> tuple[torch.export.ExportedProgram, bool]:
     """The network for any batch, height and width in torch's own operators; whether it has dense attention."""
     sizes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    with _quiet(), torch.no_grad():
-        program = torch.export.export(portable, (torch.rand(EXAMPLE),), dynamic_shapes={"image": sizes})
-        dense = bool(_own_operators(program))
-        return program.run_decompositions(PORTABLE) if dense else program, dense
+    with _quiet(), torch.no_grad(), _PortableForms() as forms:
+        program = torch.export.export(portable, (torch.rand(EXAMPLE),), dynamic_shapes={"image": sizes}, strict=False)
+    return program, forms.used
 
 
 def _drop_guards(program: torch.export.ExportedProgram) -> bool:

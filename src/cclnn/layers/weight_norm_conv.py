@@ -50,7 +50,10 @@ class WeightNormConv2d(nn.Module):
         plain = nn.Conv2d(channels, out_channels, kernel_size, groups=groups, device=device, dtype=dtype)
         assert plain.bias is not None  # a convolution has one unless told otherwise
         self.direction = nn.Parameter(plain.weight.detach())
-        self.magnitude = nn.Parameter(self._norms(plain.weight.detach()).to(plain.weight.dtype))
+        if plain.weight.is_meta:  # the square of a tensor there would import the compiler, for seconds
+            self.magnitude = nn.Parameter(plain.weight.new_empty(out_channels, 1, 1, 1))
+        else:
+            self.magnitude = nn.Parameter(self._norms(plain.weight.detach()).to(plain.weight.dtype))
         self.bias = nn.Parameter(plain.bias.detach())
 
     @staticmethod
