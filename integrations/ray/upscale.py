@@ -22,8 +22,8 @@ from cclnn.precision import keep_freed_memory
 from cclnn.upscaler import FileUpscaler, reason, retry
 
 RETRIES = 3  # of a file, and of one whose worker is lost
-BLOCK = 50  # files that a worker takes at a time, at most: what is done of them when it dies is not done again
-BLOCKS = 4  # that each worker takes, at least, where there are enough files: workers end at about the same time
+FILES_PER_BLOCK = 50  # at most: what a worker has done of a block when it dies is not done again
+BLOCKS_PER_WORKER = 4  # at least, where there are enough files: workers end at about the same time
 Rows = list[dict[str, str]]
 
 
@@ -72,18 +72,19 @@ def upscale(source: str, output: str, *, workers: int = 1, cpus: int = 1, gpus: 
     rows = [{"path": name, "error": error} for name, error in plan.refused.items()]
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1  # the run goes on without the files of a block that failed ...
-    for block in (BLOCK, 1):  # ... which are then tried one by one
+    for block in (FILES_PER_BLOCK, 1):  # ... which are then tried one by one
         if left := sorted(plan.todo.keys() - {row["path"] for row in rows}):
             files = ray.data.read_binary_files(
                 [inputs.path(name) for name in left],
                 filesystem=inputs.filesystem,
                 include_paths=True,
-                override_num_blocks=max(min(BLOCKS * workers, len(left)), -(-len(left) // block)),
+                override_num_blocks=max(min(BLOCKS_PER_WORKER * workers, len(left)), -(-len(left) // block)),
                 num_cpus=0,
             )
             done = files.map_batches(
                 Upscale,
                 batch_size=1,
+                # one block at a time: blocks that wait at a busy worker are lost to an idle one
                 compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
                 fn_constructor_args=(options, inputs, results, cpus),
                 num_cpus=cpus,

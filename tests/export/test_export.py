@@ -33,7 +33,7 @@ def traceable(request):
 def small(tmp_path_factory):
     """A narrow CCLNN and its ONNX file."""
     torch.manual_seed(0)
-    model = cclnn.models.CCLNN(2, channels=16, n_resblocks=2, n_hashes=2, chunk_size=36).eval()
+    model = cclnn.models.CCLNN(2, channels=16, n_resblocks=8, n_hashes=2, chunk_size=36).eval()
     path = tmp_path_factory.mktemp("onnx") / "small.onnx"
     difference = export(model, path, check=True, facts={"name": "small", "license": "MIT"})
     return model, path, difference

@@ -112,30 +112,55 @@ def test_an_option_out_of_range_ends_the_run_before_it_begins(photos):
     assert not results(photos)
 
 
-FATAL = """
-import os, sys
+# The program as a module, with another `Upscale.upscale`, which each of the two below defines.
+ALTERED = """
+import os, sys, time
 exec(compile(open(sys.argv[1]).read().replace('if __name__ == "__main__":', "if False:"), sys.argv[1], "exec"))
-whole = Upscale.upscale
-
-def fatal(self, name, content):
+whole, output = Upscale.upscale, sys.argv[3]
+%s
+Upscale.upscale = altered
+upscale(sys.argv[2], output, workers=2)
+"""
+FATAL = """
+def altered(self, name, content):
     if name.endswith("p3.jpg"):
         os._exit(1)
     return whole(self, name, content)
-
-Upscale.upscale = fatal
-upscale(sys.argv[2], sys.argv[3], workers=2)
 """
+TOGETHER = """
+def altered(self, name, content):
+    meeting, end = output + "-workers", time.monotonic() + 60
+    os.makedirs(meeting, exist_ok=True)
+    open(f"{meeting}/{os.getpid()}", "w").close()
+    while len(os.listdir(meeting)) < 2:
+        if time.monotonic() > end:
+            return "no other worker came"
+        time.sleep(0.1)
+    return whole(self, name, content)
+"""
+
+
+def run_altered(photos, alteration, *, images):
+    """Run with `alteration` on so many of the photographs; the failures, by their path."""
+    for i in range(images, N):
+        (photos / ("sub" if i % 2 else ".") / f"p{i}.jpg").unlink()
+    command = [sys.executable, "-c", ALTERED % alteration, SCRIPT, photos, photos.parent / "out"]
+    environment = {**os.environ, **ENVIRONMENT}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    lines = (photos.parent / "out" / "failures.jsonl").read_text().splitlines()
+    return {(failure := json.loads(line))["path"]: failure["error"] for line in lines}
+
+
+def test_both_workers_take_a_share_of_a_small_folder(photos):
+    """Each waits at its first image for the other."""
+    assert run_altered(photos, TOGETHER, images=4).keys() == {"broken.png", "p0.png"}
+    assert len(results(photos)) == 4
 
 
 def test_a_file_that_ends_every_worker_is_given_up_and_the_others_are_done(photos):
     """As a picture does that takes more memory than the machine has."""
-    for i in range(6, N):
-        (photos / ("sub" if i % 2 else ".") / f"p{i}.jpg").unlink()
-    command = [sys.executable, "-c", FATAL, SCRIPT, photos, photos.parent / "out"]
-    environment = {**os.environ, **ENVIRONMENT}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
+    failures = run_altered(photos, FATAL, images=6)
     assert sorted(results(photos)) == ["p0.png", "p2.png", "p4.png", "sub/p1.png", "sub/p5.png"]
-    failures = [json.loads(line) for line in (photos.parent / "out" / "failures.jsonl").read_text().splitlines()]
-    assert {"path": "sub/p3.jpg", "error": "it cannot be read, or ends its worker"} in failures
+    assert failures["sub/p3.jpg"] == "it cannot be read, or ends its worker"
     assert len(failures) == 3
