@@ -2,6 +2,9 @@
 
 GNU's OpenMP, which torch's wheels for Linux use, keeps a pool of threads for each thread that has computed. A fork
 copies the record of the pool without its threads. Other OpenMP libraries make new ones.
+
+Not detected: a fork while other threads compute, or in the moment in which a pool ends with its thread. They may hold
+the lock of MKL's memory, and the child, which inherits it, waits for ever.
 """
 
 import os
