@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import annotations_are_checked
+from few_layers import few_layers
 from torch.testing import assert_close
 
 import cclnn
@@ -26,8 +27,8 @@ def compilable(request):
 
 @torch.no_grad()
 def test_a_compiled_network_computes_the_same():
-    model = VDSR(2, channels=8, n_layers=3).eval()
-    torch._dynamo.reset()
+    model = few_layers(VDSR)
+    torch.compiler.reset()
     compiled = torch.compile(model, fullgraph=True, dynamic=True)
     for size in ((13, 17), (11, 19)):
         x = torch.rand(1, 3, *size)

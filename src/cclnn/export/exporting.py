@@ -62,7 +62,7 @@ class _Portable(nn.Module):
 
 
 class _PortableForms(TorchFunctionMode):
-    """While a network is traced: dense attentions in torch's own operators. `used` tells whether there were any."""
+    """Replaces our dense attentions by torch's own operators while a network is traced; `used` once there was one."""
 
     used = False
 
@@ -165,6 +165,7 @@ def weights_hash(model: nn.Module) -> str:
 def _program(portable: _Portable) -> tuple[torch.export.ExportedProgram, bool]:
     """The network for any batch, height and width in torch's own operators; whether it has dense attention."""
     sizes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    # strict=False: Python itself runs while it is traced, and the mode with it
     with _quiet(), torch.no_grad(), _PortableForms() as forms:
         program = torch.export.export(portable, (torch.rand(EXAMPLE),), dynamic_shapes={"image": sizes}, strict=False)
     return program, forms.used
