@@ -11,15 +11,15 @@ FUSED := tests/ops/test_fused.py
 LAYER := .venv/integrations
 PACKAGES := "gradio>=6,<7" "playwright>=1.50" "ray[data]>=2.50" "torchao>=0.18"
 LARGE := $(addprefix tests/integrations/test_,demo.py quantisation.py ray.py storage.py web.py)
-# Networks compiled to machine code: half a minute for three tests, which run with them.
-COMPILED := tests/integrations/test_deployment.py
+# Networks compiled to machine code, and every architecture exported in float16: two minutes, which run with them.
+WRITTEN := $(addprefix tests/integrations/test_,deployment.py half_exports.py)
 ANNOTATED := --jaxtyping-packages=cclnn,beartype.beartype
 # .ci/run sets `listed`: a test skipped for a reason that tests/skips.py does not list fails the run.
 SKIPS ?= any
 # Processes that share the tests, file by file, with one thread each. Two of them need two cores and 4 GB.
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS)
-SUITE := --dist loadfile --no-loadscope-reorder --skips=$(SKIPS) --ignore=$(FUSED) --ignore=$(COMPILED)
+SUITE := --dist loadfile --no-loadscope-reorder --skips=$(SKIPS) --ignore=$(FUSED) $(WRITTEN:%=--ignore=%)
 
 .PHONY: demo web integrations screenshot throughput test annotated lint format types docs examples page bench clean
 
@@ -58,8 +58,8 @@ examples: .venv/dev
 web: $(LAYER)/installed
 	$(LAYER)/bin/python integrations/demo/app.py
 
-integrations: $(LAYER)/installed  # tests that need large packages, or half a minute
-	OMP_NUM_THREADS=1 $(LAYER)/bin/python -m pytest --skips=$(SKIPS) $(LARGE) $(COMPILED)
+integrations: $(LAYER)/installed  # tests that need large packages, or minutes
+	OMP_NUM_THREADS=1 $(LAYER)/bin/python -m pytest --skips=$(SKIPS) $(LARGE) $(WRITTEN)
 
 screenshot: $(LAYER)/installed  # needs Chromium
 	$(LAYER)/bin/python -m pytest --skips=none --basetemp .pytest_cache/web tests/integrations/test_demo.py -k person

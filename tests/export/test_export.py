@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import annotations_are_checked
+from few_layers import few_layers
 from PIL import Image
 from torch.testing import assert_close
 
@@ -15,7 +16,7 @@ import cclnn
 from cclnn.cli.commands import cli
 from cclnn.export import export, largest_difference
 from cclnn.export.exporting import CHECKED, CHECKED_DENSE
-from cclnn.models import EDSR
+from cclnn.models import EDSR, RNAN
 from cclnn.ops import hash_codes
 from cclnn.pretrained import OnnxModel
 
@@ -76,7 +77,7 @@ def test_options_of_the_attention_agree_at_ten_sizes(tmp_path):
 
 
 def test_half_precision_comes_near_and_is_stored(convolutions, tmp_path):
-    """Of networks with attention, too, test_every_model.py shows that it comes near."""
+    """Of every architecture, integrations/test_half_exports.py shows that it comes near."""
     import onnx
 
     half = tmp_path / "half.onnx"
@@ -84,6 +85,12 @@ def test_half_precision_comes_near_and_is_stored(convolutions, tmp_path):
     parameters = sum(parameter.numel() for parameter in convolutions.parameters())
     stored = [x for x in onnx.load(half).graph.initializer if x.data_type == onnx.TensorProto.FLOAT16]
     assert sum(math.prod(x.dims) for x in stored) >= parameters
+
+
+def test_half_precision_is_refused_where_the_record_lacks_it(tmp_path, rejects):
+    with rejects("`half`=True: RNAN does not work in float16, as its record says."):
+        export(few_layers(RNAN), tmp_path / "half.onnx", half=True)
+    assert not list(tmp_path.iterdir())
 
 
 class Hashed(EDSR):
