@@ -6,7 +6,7 @@ from conftest import annotations_are_checked
 from few_layers import few_layers
 
 from cclnn.export import export
-from cclnn.export.exporting import HALF_TOLERANCE, largest_difference
+from cclnn.export.exporting import HALF_TOLERANCE
 from cclnn.models.registry import ARCHITECTURES
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("cached_translations")]  # the exporter's
