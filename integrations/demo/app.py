@@ -3,7 +3,6 @@
 Requests wait in one queue and are computed one at a time. Uploads are limited in bytes and pixels, results in pixels.
 """
 
-import argparse
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,16 +118,11 @@ def page() -> gr.Blocks:
 
 
 def main() -> None:
-    """Serve the page until Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every network")
-    parser.add_argument("--port", type=int, default=7860)
-    given = parser.parse_args()
+    """Serve the page until Ctrl-C, where GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say."""
     keep_freed_memory()
     # show_error=False: errors that are told are told; others stay in the server's log
     options: dict[str, Any] = {"show_error": False, "footer_links": [], "ssr_mode": False, "share": False}
-    theme = gr.themes.Base(**FONTS)
-    page().launch(server_name=given.host, server_port=given.port, max_file_size=UPLOAD, theme=theme, **options)
+    page().launch(max_file_size=UPLOAD, theme=gr.themes.Base(**FONTS), **options)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import os
 import re
 import shutil
 import socket
@@ -111,7 +112,8 @@ def site(tmp_path_factory):
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("site") / "log"
     with log.open("w") as file:
-        server = subprocess.Popen([sys.executable, APP, "--port", str(port)], stdout=file, stderr=subprocess.STDOUT)
+        environment = {**os.environ, "GRADIO_SERVER_PORT": str(port)}
+        server = subprocess.Popen([sys.executable, APP], env=environment, stdout=file, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}/"
     try:
         for _ in range(600):
