@@ -120,7 +120,7 @@ def page() -> gr.Blocks:
 def main() -> None:
     """Serve the page until Ctrl-C, where GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say."""
     keep_freed_memory()
-    # show_error=False: errors that are told are told; others stay in the server's log
+    # show_error=False hides every error but gr.Error, which the person sees in any case
     options: dict[str, Any] = {"show_error": False, "footer_links": [], "ssr_mode": False, "share": False}
     page().launch(max_file_size=UPLOAD, theme=gr.themes.Base(**FONTS), **options)
 
