@@ -9,6 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 import cclnn
+from cclnn.models import ARCHITECTURES, EDSR
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 11), (3, 11, 5), (1, 7, 7)])
@@ -85,21 +86,32 @@ def test_muon_takes_the_kernels_of_the_trunk_alone():
 
 
 def test_a_network_without_such_kernels_is_refused():
-    with pytest.raises(ValueError, match="Conv2d has no convolution of 8 channels or more in its `body`"):
-        make_optimizer(nn.Conv2d(3, 3, 3), kind="muon", lr=1.0, muon_lr=1.0, beta2=0.9)
+    with pytest.raises(ValueError, match="EDSR has no convolution of 8 channels or more before its upscaling"):
+        make_optimizer(EDSR(2, channels=4, n_resblocks=1), kind="muon", lr=1.0, muon_lr=1.0, beta2=0.9)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_muon_trains_every_architecture(kind):
+    model = kind(kind.architecture.scales[0], device="meta")
+    matrices, others = divide(model)
+    assert matrices
+    assert not {id(kernel) for kernel in matrices} & {
+        id(parameter) for name, parameter in model.named_parameters() if model.architecture.upscales(name)
+    }
+    assert len(matrices) + len(others) == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize("kind", ["adam", "muon"])
 def test_its_state_goes_on_from_a_checkpoint(kind):
     def make():
         torch.manual_seed(5)
-        model = nn.ModuleDict({"body": nn.Conv2d(8, 8, 3), "tail": nn.Conv2d(8, 3, 3)})
+        model = EDSR(2, channels=8, n_resblocks=1)
         return model, make_optimizer(model, kind=kind, lr=0.01, muon_lr=0.02, beta2=0.99)
 
     def step(model, optimizer, number):
-        x = torch.randn(1, 8, 7, 9, generator=torch.Generator().manual_seed(number))
+        x = torch.rand(1, 3, 7, 9, generator=torch.Generator().manual_seed(number))
         optimizer.zero_grad()
-        model["tail"](model["body"](x)).square().mean().backward()
+        model(x).square().mean().backward()
         optimizer.step()
 
     whole = make()

@@ -285,7 +285,7 @@ def test_a_network_that_muon_cannot_train_is_told(command, run, tmp_path):
     narrow = ["--model", "edsr", "--arguments", "channels=4", "n_resblocks=1", "--optimizer", "muon"]
     done = run(command(tmp_path, *narrow))
     assert done.returncode == 1
-    message = "EDSR has no convolution of 8 channels or more in its `body`; --optimizer adam takes every network"
+    message = "EDSR has no convolution of 8 channels or more before its upscaling; --optimizer adam takes every network"
     assert f"--optimizer muon: {message}" in done.stderr
 
 

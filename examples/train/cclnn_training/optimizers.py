@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from cclnn.models import SRModel
+
 LEAST_WIDTH = 8  # channels in and out of a convolution whose kernel Muon takes
 QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: the steepest start whose result stays within 0.7 and 1.2
 ITERATIONS = 5
@@ -90,7 +92,7 @@ class MuonAdam(Optimizer):
 
 
 def make_optimizer(
-    model: nn.Module, *, kind: str, lr: float, muon_lr: float, beta2: float, muon_decay: float = 0.0
+    model: SRModel, *, kind: str, lr: float, muon_lr: float, beta2: float, muon_decay: float = 0.0
 ) -> Optimizer:
     """The optimiser that `--optimizer` names. Each of its groups has its highest learning rate as "highest".
 
@@ -102,16 +104,18 @@ def make_optimizer(
         return Adam([{"params": [*model.parameters()], "highest": lr}], lr=lr, betas=betas, eps=1e-8, fused=True)
     matrices, others = divide(model)
     if not matrices:
-        raise ValueError(f"{type(model).__name__} has no convolution of {LEAST_WIDTH} channels or more in its `body`")
+        raise ValueError(
+            f"{type(model).__name__} has no convolution of {LEAST_WIDTH} channels or more before its upscaling"
+        )
     return MuonAdam(matrices, others, muon_lr=muon_lr, lr=lr, decay=muon_decay, betas=betas)
 
 
-def divide(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Kernels of the trunk's convolutions, and all other parameters. What sees or makes the image is Adam's."""
+def divide(model: SRModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Kernels of the convolutions between image and upscaling, and all other parameters, which are Adam's."""
     matrices = {
         name: parameter
         for name, parameter in model.named_parameters()
-        if name.startswith("body.") and parameter.ndim == 4 and min(parameter.shape[:2]) >= LEAST_WIDTH
+        if parameter.ndim == 4 and min(parameter.shape[:2]) >= LEAST_WIDTH and not model.architecture.upscales(name)
     }
     return [*matrices.values()], [parameter for name, parameter in model.named_parameters() if name not in matrices]
 

@@ -139,7 +139,8 @@ def start_from(source: str, model: SRModel) -> list[str]:
     if type(other) is not type(model):
         sys.exit(f"--init-from {source}: it is of class {type(other).__name__}, not {type(model).__name__}")
     trained, own = other.state_dict(), model.state_dict()
-    reasons = {name: _why_not(name, tensor, trained, other.scale == model.scale) for name, tensor in own.items()}
+    of_one_scale = {name for name in own if other.scale != model.scale and model.architecture.upscales(name)}
+    reasons = {name: _why_not(name, tensor, trained, name in of_one_scale) for name, tensor in own.items()}
     learned = {name for name, weight in model.named_parameters() if weight.requires_grad and weight.ndim > 1}
     if all(reasons[name] for name in learned):
         sys.exit(f"--init-from {source}: nothing in it fits {type(model).__name__} with {model.config}")
@@ -152,12 +153,12 @@ def start_from(source: str, model: SRModel) -> list[str]:
     ]
 
 
-def _why_not(name: str, tensor: Tensor, trained: dict[str, Tensor], same_scale: bool) -> str | None:
+def _why_not(name: str, tensor: Tensor, trained: dict[str, Tensor], scaled: bool) -> str | None:
     if name not in trained:
         return "it is not there"
     if trained[name].shape != tensor.shape:
         return f"it has shape {tuple(trained[name].shape)} there"
-    if name.startswith("tail.") and not same_scale:
+    if scaled:
         return "the scale is another"
     return None
 

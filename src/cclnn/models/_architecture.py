@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from cclnn._typing import Tensor
+from cclnn.hub.renames import pattern
 
 Tensors: TypeAlias = Mapping[str, Tensor]
 LowPrecision = Literal["bf16", "fp16"]
@@ -67,6 +68,8 @@ class Architecture:
         low_precision: number formats below float32 in which it is tested to work.
         input_channels: what the network itself looks at, "rgb" or "y" (luma); images are RGB in any case.
         input_range: value of white that released weights expect.
+        upscaling: templates, as in `Released`, of parameters that make an image of one scale from features: those of
+            another scale do not fit, and training gives them no matrix optimiser.
         trained_apart: templates, as in `Released`, of parameters that the image does not depend on: a loss outside the
             network trains them.
         released: how released checkpoints look; None where no code or weights were released.
@@ -88,11 +91,16 @@ class Architecture:
     low_precision: tuple[LowPrecision, ...] = ("bf16", "fp16")
     input_channels: Literal["rgb", "y"] = "rgb"
     input_range: float = 1.0
+    upscaling: tuple[str, ...] = ("tail.**",)
     trained_apart: tuple[str, ...] = ()
     released: Released | None = None
     infer: Infer | None = None
     note: str = ""
     small: Mapping[str, Any] = field(default_factory=dict)
+
+    def upscales(self, parameter: str) -> bool:
+        """Whether the parameter of this name makes an image of one scale from features."""
+        return any(pattern(template).fullmatch(parameter) for template in self.upscaling)
 
     def reach(self, model: Any) -> int | None:
         """Pixels to each side of an input pixel that its output depends on; None if on the whole image."""

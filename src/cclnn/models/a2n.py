@@ -83,6 +83,7 @@ A2N.architecture = Architecture(
     scales=(2, 3, 4),
     parameters={"a2n": {2: 1_036_443, 3: 1_036_443, 4: 1_047_459}},
     receptive_radius="global",
+    upscaling=("upsampler.**", "tail.**"),
     input_range=255.0,
     released=Released(
         source="https://github.com/haoyuc/A2N",

@@ -124,6 +124,7 @@ DiVANet.architecture = Architecture(
     scales=(2, 3, 4),
     parameters={"divanet": {2: 902_388, 3: 949_108, 4: 939_764}},
     receptive_radius="global",
+    upscaling=("upsampler.**", "tail.**"),
     released=Released(
         source="https://github.com/pbehjatii/DiVANet",
         license="non-commercial research",

@@ -66,6 +66,7 @@ PAN.architecture = Architecture(
     scales=(2, 3, 4),
     parameters={"pan": {2: 261_403, 3: 261_403, 4: 272_419}},
     receptive_radius=pan_radius,
+    upscaling=("upsampler.**", "tail.**"),
     released=Released(
         source="https://github.com/zhaohengyuan1/PAN",
         license="none found",

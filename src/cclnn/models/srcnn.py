@@ -93,6 +93,7 @@ SRCNN.architecture = Architecture(
         "srcnn-955": {2: 57_281, 3: 57_281, 4: 57_281},
     },
     receptive_radius=srcnn_radius,
+    upscaling=(),
     input_channels="y",
     released=Released(
         source="http://mmlab.ie.cuhk.edu.hk/projects/SRCNN.html",

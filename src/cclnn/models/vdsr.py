@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cclnn._checks import check_at_least
+from cclnn._checks import check_at_least, check_positive
 from cclnn._typing import Float, Tensor
 from cclnn.layers.mean_shift import MeanShift
 from cclnn.models._architecture import Architecture, Released
@@ -47,8 +47,7 @@ class VDSR(EnlargedSR):
     ) -> None:
         check_at_least("channels", channels, 1)
         check_at_least("n_layers", n_layers, 2)
-        if not rgb_range > 0:
-            raise ValueError(f"`rgb_range` must be positive, got {rgb_range}.")
+        check_positive("rgb_range", rgb_range)
         super().__init__(scale, colours=colours)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         ends = 3 if colours == "rgb" else 1
@@ -137,6 +136,7 @@ VDSR.architecture = Architecture(
     scales=(2, 3, 4),
     parameters={"vdsr": {2: 665_921, 3: 665_921, 4: 665_921}},
     receptive_radius=vdsr_radius,
+    upscaling=(),
     input_channels="y",
     released=Released(
         source="https://github.com/twtygqyy/pytorch-vdsr",
