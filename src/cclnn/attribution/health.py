@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from cclnn.layers.non_local_sparse_attention import Match, NonLocalSparseAttenti
 from cclnn.metrics import psnr
 
 Intervention = Literal["mean", "own", "zero"]
-INTERVENTIONS: tuple[Intervention, ...] = ("mean", "own", "zero")
+INTERVENTIONS: tuple[Intervention, ...] = get_args(Intervention)
 BEST = 16  # true best matches of a token
 SCORES = 2**24  # of sampled tokens with all tokens, held at once
 

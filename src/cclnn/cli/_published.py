@@ -2,10 +2,9 @@
 
 import click
 
+from cclnn._names import AUTO
 from cclnn._target import Target
 from cclnn.weights import manifest
-
-AUTO = "auto"
 
 
 def target_of(scale: float | None, width: int | None, height: int | None, megapixels: float | None) -> Target:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from cclnn._names import EXPORT_FORMATS
 from cclnn.cli._errors import in_one_line
 
 
@@ -13,7 +14,7 @@ from cclnn.cli._errors import in_one_line
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["onnx", "pt2"]),
+    type=click.Choice(EXPORT_FORMATS),
     help="ONNX, or pt2 for a program of torch.export.  [default: by the ending of the file]",
 )
 @click.option("--half", is_flag=True, help="Store weights and compute in float16.")

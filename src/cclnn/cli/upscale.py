@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from cclnn._names import PRECISIONS
+from cclnn._names import ALPHAS, AUTO, PRECISIONS
 from cclnn.cli._errors import in_one_line
-from cclnn.cli._jobs import STREAM, plan
-from cclnn.cli._options import Named, Page, Tile
-from cclnn.cli._published import AUTO, known_scale, target_of
+from cclnn.cli._jobs import STREAM, list_jobs
+from cclnn.cli._options import Named, Page, TileOption
+from cclnn.cli._published import known_scale, target_of
 from cclnn.cli._report import Report
 from cclnn.cli._run import Run
 from cclnn.cli._worker import Worker
@@ -53,7 +53,7 @@ from cclnn.image.formats import FORMATS, FormatName
 )
 @click.option(
     "--tile",
-    type=Tile(),
+    type=TileOption(),
     default="auto",
     show_default=True,
     help="Pixels per side of a tile, auto or none (whole image).",
@@ -72,7 +72,7 @@ from cclnn.image.formats import FORMATS, FormatName
 @click.option("--ensemble", is_flag=True, help="Average over eight flips and rotations: slightly better, 8x the time.")
 @click.option(
     "--alpha",
-    type=click.Choice(["bicubic", "model"]),
+    type=click.Choice(ALPHAS),
     default="bicubic",
     show_default=True,
     help="Method that upscales the opacity channel.",
@@ -169,7 +169,7 @@ def upscale(
         worker = Worker(sizer, quality, keep, keep_damaged, overwrite, quiet)
         worker.scale = known_scale(model, target) or (0 if target.is_given else worker.upscaler.scale)
         label = target.label or f"x{worker.scale}"
-        todo = plan(inputs, output, asked=file_format, label=label, recursive=recursive, page=page)
+        todo = list_jobs(inputs, output, asked=file_format, label=label, recursive=recursive, page=page)
         formats: set[FormatName] = {"webp" if job.target.suffix == ".webp" else job.format for job in todo.jobs}
         _check_quality(quality, formats)
         if lossless and formats and "webp" not in formats:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from torch.utils._sympy.value_ranges import ValueRanges
 
 from cclnn._checks import check_choice
 from cclnn._files import write_atomically
+from cclnn._names import EXPORT_FORMATS, ExportFormat
 from cclnn._typing import Float, Tensor
 from cclnn._version import __version__
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
@@ -26,8 +27,6 @@ from cclnn.ops.portable import PORTABLE
 from cclnn.pretrained.onnx_file import OnnxModel
 from cclnn.upscaler.memory import CPU_LIMIT, auto_tile, measure
 
-Format = Literal["onnx", "pt2"]
-FORMATS: tuple[Format, ...] = ("onnx", "pt2")
 NEEDED = 'exporting to ONNX needs onnx, onnxscript and onnxruntime: pip install "cclnn[export]"'
 # batch height width: small, odd, below and above a chunk, many times as large as the image that is traced
 CHECKED = (
@@ -78,7 +77,7 @@ def export(
     model: SRModel,
     path: str | os.PathLike[str],
     *,
-    format: Format | None = None,  # noqa: A002  # the word that everybody uses
+    format: ExportFormat | None = None,  # noqa: A002  # the word that everybody uses
     half: bool = False,
     check: bool = False,
     facts: Mapping[str, str] | None = None,
@@ -107,10 +106,10 @@ def export(
     """
     path = Path(path)
     if format is None:
-        if path.suffix[1:] not in FORMATS:
+        if path.suffix[1:] not in EXPORT_FORMATS:
             raise ValueError(f"`path`={str(path)!r} must end in .onnx or .pt2, or `format` be given.")
         format = "onnx" if path.suffix == ".onnx" else "pt2"  # noqa: A001
-    check_choice("format", format, FORMATS)
+    check_choice("format", format, EXPORT_FORMATS)
     if format == "onnx":
         _need_onnx()
     if half and "fp16" not in model.architecture.low_precision:
@@ -221,7 +220,7 @@ def _write_pt2(program: torch.export.ExportedProgram, path: Path, facts: Mapping
         torch.export.save(program, file, extra_files=dict(facts))
 
 
-def _runner(format: Format, path: Path) -> Callable[[Tensor], Tensor]:  # noqa: A002
+def _runner(format: ExportFormat, path: Path) -> Callable[[Tensor], Tensor]:  # noqa: A002
     if format == "onnx":
         return OnnxModel(path)
     with path.open("rb") as file:

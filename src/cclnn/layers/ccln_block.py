@@ -1,6 +1,6 @@
 """The CCLN block: a local and a non-local branch side by side (Liu et al. 2024)."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -16,9 +16,9 @@ from cclnn.losses.sparsity import channel_sparsity_loss
 from cclnn.ops.sparse_attention import Backend
 
 Branch = Literal["both", "local", "nonlocal"]
+BRANCHES: tuple[Branch, ...] = get_args(Branch)
 Sparsity = Literal["contrastive", "l1", "none"]
-BRANCHES: tuple[Branch, ...] = ("both", "local", "nonlocal")
-SPARSITIES: tuple[Sparsity, ...] = ("contrastive", "l1", "none")
+SPARSITIES: tuple[Sparsity, ...] = get_args(Sparsity)
 
 
 class CCLNBlock(BlockWithLoss, nn.Module):

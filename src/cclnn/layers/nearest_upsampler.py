@@ -1,6 +1,6 @@
 """The upsampler of PAN and A2N: enlarge by repeating pixels, then convolve with pixel attention (Zhao et al. 2020)."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import repeat
@@ -12,7 +12,7 @@ from cclnn.layers.pixel_attention import PixelAttention
 from cclnn.layers.pixel_attention_conv import leaky
 
 NearestScale = Literal[2, 3, 4]
-NEAREST_SCALES: tuple[NearestScale, ...] = (2, 3, 4)
+NEAREST_SCALES: tuple[NearestScale, ...] = get_args(NearestScale)
 
 
 class NearestUpsampler(nn.Module):

@@ -1,7 +1,7 @@
 """PSNR and SSIM with the conventions of the SR benchmarks, stated as arguments."""
 
 import math
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from cclnn._typing import Float, Tensor
 from cclnn.ops.color import rgb_to_y
 
 Channel = Literal["y", "rgb"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 Array: TypeAlias = npt.NDArray[Any]
 Scores: TypeAlias = np.float64 | npt.NDArray[np.float64]
 WINDOW, SIGMA = 11, 1.5
@@ -112,7 +113,7 @@ def _prepare(
 ) -> tuple[Tensor, Tensor]:
     """Return both images as float64 with white 1: rounded, reduced to the channel to measure, and shaved."""
     check_at_least("border", border, 0)
-    check_choice("channel", channel, ("y", "rgb"))
+    check_choice("channel", channel, CHANNELS)
     for name, image in (("sr", sr), ("hr", hr)):
         if not isinstance(image, (Tensor, np.ndarray)):
             raise TypeError(f"`{name}` must be a tensor or a numpy array, got {type(image).__name__}.")

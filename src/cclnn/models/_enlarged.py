@@ -1,7 +1,7 @@
 """Networks that refine an image which is enlarged before it enters them: SRCNN and VDSR."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch.nn import functional as F
@@ -12,7 +12,7 @@ from cclnn.models._base import SRModel
 from cclnn.ops import rgb_to_y
 
 Colours = Literal["y", "rgb"]
-COLOURS: tuple[Colours, ...] = ("y", "rgb")
+COLOURS: tuple[Colours, ...] = get_args(Colours)
 BICUBIC = 2  # input pixels to each side that bicubic enlargement looks at
 
 

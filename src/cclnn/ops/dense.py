@@ -7,7 +7,7 @@ take 4 n s bytes, 16 GiB for the 65,536 pixels of a 256x256 image.
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -17,7 +17,7 @@ from cclnn._typing import Float, Tensor
 from cclnn.ops._operator import operator
 
 Over = Literal["keys", "queries"]
-OVER: tuple[Over, ...] = ("keys", "queries")
+OVER: tuple[Over, ...] = get_args(Over)
 WORKSPACE = 2**22
 
 
@@ -108,24 +108,24 @@ def _block(images: int, rows: int, width: int) -> tuple[int, int]:
     return max(1, min(images, WORKSPACE // (rows * width))), min(rows, max(1, WORKSPACE // width))
 
 
-class _Weights:
+class _Softmax:
     """Softmax of the scores of one block after the other, in two buffers that all blocks share."""
 
-    def __init__(self, asking: Tensor, met: Tensor) -> None:
-        group, step = _block(len(asking), asking.shape[1], met.shape[1])
-        size = group * step * met.shape[1]
-        self.scores, self.weights = asking.new_empty(size), asking.new_empty(size)
+    def __init__(self, left: Tensor, right: Tensor) -> None:
+        group, step = _block(len(left), left.shape[1], right.shape[1])
+        size = group * step * right.shape[1]
+        self.scores, self.probabilities = left.new_empty(size), left.new_empty(size)
 
-    def __call__(self, asking: Float[Tensor, "b r e"], met: Float[Tensor, "b s e"]) -> Float[Tensor, "b r s"]:
-        return torch.softmax(self.products(asking, met), dim=-1, out=self._shaped(self.weights, asking, met))
+    def __call__(self, left: Float[Tensor, "b r e"], right: Float[Tensor, "b s e"]) -> Float[Tensor, "b r s"]:
+        return torch.softmax(self.products(left, right), dim=-1, out=self._shaped(self.probabilities, left, right))
 
-    def products(self, asking: Float[Tensor, "b r e"], met: Float[Tensor, "b s e"]) -> Float[Tensor, "b r s"]:
+    def products(self, left: Float[Tensor, "b r e"], right: Float[Tensor, "b s e"]) -> Float[Tensor, "b r s"]:
         """The scores: valid until the next call."""
-        return torch.bmm(asking, met.mT, out=self._shaped(self.scores, asking, met))
+        return torch.bmm(left, right.mT, out=self._shaped(self.scores, left, right))
 
     @staticmethod
-    def _shaped(buffer: Tensor, asking: Tensor, met: Tensor) -> Tensor:
-        shape = (len(asking), asking.shape[1], met.shape[1])
+    def _shaped(buffer: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        shape = (len(left), left.shape[1], right.shape[1])
         return buffer[: shape[0] * shape[1] * shape[2]].view(shape)  # a block is a view of the buffer, not a copy
 
 
@@ -134,11 +134,11 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, over_queries: bool) -> Te
         q, k, v = wide(query, key, value)
         out = v.new_zeros(*q.shape[:2], v.shape[2])
         if over_queries:
-            softmax = _Weights(k, q)
+            softmax = _Softmax(k, q)
             for image, row in blocks(len(k), k.shape[1], q.shape[1]):
                 out[image].baddbmm_(softmax(k[image, row], q[image]).mT, v[image, row])
         else:
-            softmax = _Weights(q, k)
+            softmax = _Softmax(q, k)
             for image, row in blocks(len(q), q.shape[1], k.shape[1]):
                 out[image, row] = torch.bmm(softmax(q[image, row], k[image]), v[image])
         return out.to(value.dtype)
@@ -159,7 +159,7 @@ def _attend_backward(
         g, q, k, v, o = wide(grad, query, key, value, out)
         dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
         if over_queries:
-            softmax = _Weights(k, q)
+            softmax = _Softmax(k, q)
             for image, row in blocks(len(k), k.shape[1], q.shape[1]):
                 weights = softmax(k[image, row], q[image])
                 dv[image, row] = torch.bmm(weights, g[image])
@@ -168,7 +168,7 @@ def _attend_backward(
                 dk[image, row] = torch.bmm(slope, q[image])
                 dq[image].baddbmm_(slope.mT, k[image, row])
         else:
-            softmax = _Weights(q, k)
+            softmax = _Softmax(q, k)
             for image, row in blocks(len(q), q.shape[1], k.shape[1]):
                 weights = softmax(q[image, row], k[image])
                 dv[image].baddbmm_(weights.mT, g[image, row])
@@ -193,7 +193,7 @@ def _largest(query: Tensor, key: Tensor, count: int) -> tuple[Tensor, Tensor]:
         q, k = wide(query, key)
         scores = q.new_empty(*q.shape[:2], count)
         keys = torch.empty(scores.shape, dtype=torch.int32, device=q.device)
-        products = _Weights(q, k).products
+        products = _Softmax(q, k).products
         for image, row in blocks(len(q), q.shape[1], k.shape[1]):
             scores[image, row], keys[image, row] = products(q[image, row], k[image]).topk(count, dim=-1)
         return scores, keys

@@ -2,7 +2,7 @@
 
 import math
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -10,6 +10,7 @@ from cclnn._checks import check_at_least, check_choice, check_shape
 from cclnn._typing import Float, Int, Tensor
 
 Border = Literal["replicate", "symmetric"]
+BORDERS: tuple[Border, ...] = get_args(Border)
 
 
 def imresize(
@@ -41,7 +42,7 @@ def imresize(
         ValueError: not exactly one of `scale` and `size`, or one below the smallest; wrong rank; unknown border.
     """
     check_shape("image", image, "b c h w")
-    check_choice("border", border, ("replicate", "symmetric"))
+    check_choice("border", border, BORDERS)
     if (scale is None) == (size is None):
         raise ValueError(f"exactly one of `scale` and `size` is needed, got scale={scale} and size={size}.")
     if scale is not None:

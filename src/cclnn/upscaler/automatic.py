@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from cclnn._names import AUTO, Alpha
 from cclnn._target import Target, passes
+from cclnn._typing import Progress
 from cclnn.image.arrays import open_image
 from cclnn.image.compression import Compression, compression_of
 from cclnn.ops.resize import imresize
@@ -14,11 +16,10 @@ from cclnn.precision import Precision
 from cclnn.pretrained import list_pretrained, load
 from cclnn.pretrained.foreign import Network
 from cclnn.pretrained.strength import interpolate
-from cclnn.upscaler.images import Alpha, Upscaler
-from cclnn.upscaler.network import Edges, Progress, Tile, find_device
+from cclnn.upscaler.images import Upscaler
+from cclnn.upscaler.network import Edges, Tile, find_device
 from cclnn.weights.choice import Choice, choose
 
-AUTO = "auto"
 DEFAULT = Target(scale=2)  # with model="auto", where no size is asked for
 ImageT = TypeVar("ImageT")
 Model = str | os.PathLike[str] | Network

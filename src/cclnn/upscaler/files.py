@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cclnn._checks import check_choice
+from cclnn._names import AUTO, Alpha
 from cclnn._target import Target
+from cclnn._typing import Progress
 from cclnn.image.compression import read_compression
 from cclnn.image.formats import FORMATS, HEAD, FormatName, ImageFileError, known_format
 from cclnn.image.picture import Picture
 from cclnn.image.read import read_picture
 from cclnn.image.write import check_fits, convert, encode
 from cclnn.precision import Precision
-from cclnn.upscaler.automatic import AUTO, Model, Sizer
-from cclnn.upscaler.images import Alpha
-from cclnn.upscaler.network import Edges, Progress, Tile
+from cclnn.upscaler.automatic import Model, Sizer
+from cclnn.upscaler.network import Edges, Tile
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,15 @@
 import copy
 import os
 from collections.abc import Iterator
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from einops import reduce, repeat
 
 from cclnn._checks import check_choice
+from cclnn._names import ALPHAS, Alpha
 from cclnn._threads import use_threads
-from cclnn._typing import Float, Tensor
+from cclnn._typing import Float, Progress, Tensor
 from cclnn.image.arrays import Opened, open_image
 from cclnn.image.transparency import REACH, bleed
 from cclnn.models import SRModel
@@ -19,10 +20,9 @@ from cclnn.precision import Precision
 from cclnn.pretrained import ForeignModel, OnnxModel, load, load_foreign
 from cclnn.pretrained.foreign import Network, is_foreign
 from cclnn.pretrained.onnx_file import is_onnx
-from cclnn.upscaler.network import Edges, Execution, Progress, Tile, TiledNetwork, find_device
+from cclnn.upscaler.network import Edges, Execution, Tile, TiledNetwork, find_device
 from cclnn.upscaler.tiles import Span, mirrored
 
-Alpha = Literal["bicubic", "model"]
 ImageT = TypeVar("ImageT")
 FINEST = 65535.0  # steps between 0 and 1 that count in opacity stored as floating-point numbers
 BICUBIC_REACH = 4  # pixels on either side that bicubic interpolation reads, and some
@@ -76,7 +76,7 @@ class Upscaler:
         edges: Edges = "mirror",
     ) -> None:
         use_threads()
-        check_choice("alpha", alpha, ("bicubic", "model"))
+        check_choice("alpha", alpha, ALPHAS)
         if not isinstance(model, (str, os.PathLike, SRModel, ForeignModel, OnnxModel)):
             raise TypeError(f"`model` must be a name, a path or a model of cclnn, got {type(model).__name__}.")
         execution = Execution(tile, overlap, precision, find_device(device), ensemble, edges)
@@ -150,9 +150,9 @@ class Upscaler:
         for band in self.network.bands((height, width), compute, dtype, progress):
             last = first + band.shape[2] // self.scale
             channels = band.to(pixels.device)
-            if opened.layout.opacity is not None:
+            if opened.channels.opacity is not None:
                 bicubic = self._bicubic_opacity(opened, first, last)
-                colour, by_model = channels[:, : opened.layout.opacity], channels[:, opened.layout.opacity :]
+                colour, by_model = channels[:, : opened.channels.opacity], channels[:, opened.channels.opacity :]
                 opacity = bicubic if self.alpha == "bicubic" else _keep_extremes(by_model, bicubic, opened.white)
                 channels = torch.cat([colour, opacity], dim=1)
             yield opened.encode(channels)
@@ -166,13 +166,13 @@ class Upscaler:
 
     def _groups(self, opened: Opened) -> list[tuple[int, ...]]:
         """Channels that go through the network together."""
-        opacity = opened.layout.opacity
+        opacity = opened.channels.opacity
         by_model = opacity is not None and self.alpha == "model"
-        return [*opened.layout.groups, *([(opacity,)] if by_model and opacity is not None else [])]
+        return [*opened.channels.groups, *([(opacity,)] if by_model and opacity is not None else [])]
 
     def _read(self, opened: Opened, row: Span, col: Span) -> Float[Tensor, "b c h w"]:
         """A tile's pixels, decoded; colour under invisible pixels is that of visible ones nearby."""
-        opacity = opened.layout.opacity
+        opacity = opened.channels.opacity
         margin = 0 if opacity is None else REACH
         height, width = opened.pixels.shape[2:]
         rows, cols = mirrored(row.start, row.stop, height), mirrored(col.start, col.stop, width)
@@ -186,7 +186,7 @@ class Upscaler:
     def _bicubic_opacity(self, opened: Opened, first: int, last: int) -> Float[Tensor, "b 1 h w"]:
         """Opacity of source rows first..last, upscaled."""
         top = max(first - BICUBIC_REACH, 0)
-        opacity = opened.decode(opened.pixels[:, opened.layout.opacity :, top : last + BICUBIC_REACH])
+        opacity = opened.decode(opened.pixels[:, opened.channels.opacity :, top : last + BICUBIC_REACH])
         return imresize(opacity, self.scale)[:, :, (first - top) * self.scale : (last - top) * self.scale]
 
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -12,7 +12,7 @@ from cclnn._device import usable_device
 from cclnn._machine import memory_at_hand
 from cclnn._names import TILE_RULES, TileRule
 from cclnn._threads import use_threads
-from cclnn._typing import Float, Tensor
+from cclnn._typing import Float, Progress, Tensor
 from cclnn.precision import PRECISIONS, Precision, autocast, choose_dtype, lay_out
 from cclnn.pretrained.foreign import Network
 from cclnn.pretrained.onnx_file import OnnxModel
@@ -20,9 +20,9 @@ from cclnn.upscaler.ensemble import self_ensemble
 from cclnn.upscaler.memory import Growth, auto_tile, budget, measure
 from cclnn.upscaler.tiles import Span, spans, stitch, with_context
 
-Progress = Callable[[int, int], None]
 Tile = int | TileRule
 Edges = Literal["mirror", "network"]
+EDGES: tuple[Edges, ...] = get_args(Edges)
 OUTSIDE = 8  # mirrored pixels beyond the image's edges: with more, flat corners come out no better
 WarningKey = Literal["not finite", "out of memory"]
 
@@ -53,7 +53,7 @@ class Execution:
         elif self.tile not in TILE_RULES:
             raise ValueError(f"`tile` must be a number of pixels, 'auto' or 'none', got {self.tile!r}.")
         check_choice("precision", self.precision, PRECISIONS)
-        check_choice("edges", self.edges, ("mirror", "network"))
+        check_choice("edges", self.edges, EDGES)
 
     @property
     def outside(self) -> int:

@@ -1,6 +1,6 @@
 """Spherical-LSH sparse attention: a plan (which tokens attend to which) and interchangeable ways to attend."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 Backend = Literal["auto", "reference", "chunked", "portable", "fused"]
-BACKENDS: tuple[Backend, ...] = ("auto", "reference", "chunked", "portable", "fused")
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
 def why_not(backend: Backend, query: Tensor, value: Tensor, plan: LSHPlan) -> str | None:
