@@ -1,6 +1,5 @@
 """What the blocks of a network do with one image: which pixels attend to which, and the weights of channels."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +13,7 @@ from cclnn._mode import evaluating
 from cclnn._typing import Float, Int, Tensor
 from cclnn.layers.ccln_block import CCLNBlock
 from cclnn.layers.non_local_sparse_attention import NonLocalSparseAttention
+from cclnn.losses.contrastive import relevant_channels
 from cclnn.ops.sparse_attention import LSHPlan, lsh_attention
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -52,7 +52,7 @@ def channel_weights(model: nn.Module, image: Float[Tensor, "1 c h w"]) -> list[C
         if block.branch != "nonlocal":
             attention = block.channel_attention
             weights = attention.weights(x).flatten().sort(descending=True).values
-            found.append(ChannelWeights(name, weights, _band(len(weights), attention.ratio)))
+            found.append(ChannelWeights(name, weights, relevant_channels(len(weights), attention.ratio)))
     if not found:
         raise ValueError(f"`model` of class {type(model).__name__} has no CCLN block with channel attention.")
     return found
@@ -82,11 +82,6 @@ def attended_pixels(model: nn.Module, image: Float[Tensor, "1 c h w"], pixel: tu
     if not found:
         raise ValueError(f"`model` of class {type(model).__name__} has no non-local sparse attention.")
     return found
-
-
-def _band(channels: int, ratio: float) -> int:
-    """k of Eq. 4, as the loss has it."""
-    return max(1, math.floor(ratio * channels + 1e-9))
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import rearrange
@@ -16,15 +16,15 @@ from cclnn._typing import Float, Int, Tensor
 from cclnn.layers.cross_scale_attention import repeat_last
 from cclnn.layers.residual import add_scaled
 from cclnn.ops.sparse_attention import BACKENDS, Backend, LSHPlan, hash_codes, lsh_attention, make_plan
+from cclnn.ops.sparse_attention.reference import EPS
 from cclnn.precision import cast_once
 
 Similarity = Literal["dot", "cosine"]
-SIMILARITIES: tuple[Similarity, ...] = ("dot", "cosine")
+SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
 MAX_BUCKETS = 128
 FIRST_SCALE = 10.0  # tau at the start and its limit, as for Swin V2's cosine attention (Liu et al. 2022, Sec. 3.2)
 LARGEST_SCALE = 100.0
 MOMENTUM = 0.1  # of the running mean query, as in torch's BatchNorm2d
-EPS = 5e-5  # norms below this are clamped, as in cclnn.ops.lsh_attention
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Channel contrastive loss: push the strongest channel weights up and the weakest down (Liu et al. 2024)."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
@@ -9,12 +9,18 @@ from cclnn._checks import check_choice, check_floating, check_shape
 from cclnn._typing import Float, Tensor
 
 Reduction = Literal["mean", "sum"]
+REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 
 
 def check_ratio(ratio: float) -> None:
     """Raise ValueError unless relevant and irrelevant channels are two disjoint, possible shares."""
     if not 0 < ratio < 0.5:
         raise ValueError(f"`ratio` must lie strictly between 0 and 0.5, got {ratio}.")
+
+
+def relevant_channels(channels: int, ratio: float) -> int:
+    """k of Eq. 4: how many channels count as relevant, and as many as irrelevant."""
+    return max(1, math.floor(ratio * channels + 1e-9))  # 0.29 * 100 is 28.999... in floating point
 
 
 def channel_contrastive_loss(
@@ -41,9 +47,9 @@ def channel_contrastive_loss(
     check_floating("weights", weights)
     check_shape("weights", weights, "b c")
     check_ratio(ratio)
-    check_choice("reduction", reduction, ("mean", "sum"))
+    check_choice("reduction", reduction, REDUCTIONS)
     channels = weights.shape[1]
-    k = max(1, math.floor(ratio * channels + 1e-9))  # 0.29 * 100 is 28.999... in floating point
+    k = relevant_channels(channels, ratio)
     if 2 * k > channels:
         raise ValueError(f"`weights` needs at least 2 channels to compare, got {channels}.")
     ordered = _wide(weights).sort(dim=1, descending=True).values  # Eq. 3
@@ -68,7 +74,7 @@ class ChannelContrastiveLoss(nn.Module):
     def __init__(self, *, ratio: float = 0.15, margin: float = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__()
         check_ratio(ratio)
-        check_choice("reduction", reduction, ("mean", "sum"))
+        check_choice("reduction", reduction, REDUCTIONS)
         self.ratio = ratio
         self.margin = margin
         self.reduction: Reduction = reduction
