@@ -86,6 +86,14 @@ def test_changelog_entries_are_imperative():
     assert not [word for word in entries if NO_IMPERATIVE.match(word)]
 
 
+def test_changelog_entries_are_one_short_line():
+    _head, *versions = (ROOT / "CHANGELOG.md").read_text().split("\n## ")
+    lines = [line for version in versions for line in version.splitlines()[1:] if line and not line.startswith("### ")]
+    assert lines
+    wrong = [line for line in lines if not line.startswith("- ") or len(line) > 72]
+    assert not wrong, "write entries of one line and at most 72 characters:\n" + "\n".join(wrong)
+
+
 @pytest.mark.parametrize("word", ["Options", "Adds", "Adding", "Operations", "`cclnn.upscale`", "The", "resumes"])
 def test_other_beginnings_are_found(word):
     assert NO_IMPERATIVE.match(word)
