@@ -41,6 +41,12 @@ def check_at_least(name: str, value: float, least: float) -> None:
         raise ValueError(f"`{name}` must be at least {least}, got {value}.")
 
 
+def check_positive(name: str, value: float) -> None:
+    """Raise ValueError unless value > 0 (so NaN fails too)."""
+    if not value > 0:
+        raise ValueError(f"`{name}` must be positive, got {value}.")
+
+
 def check_divides(name: str, value: int, whole_name: str, whole: int) -> None:
     """Raise ValueError unless `value` is a positive divisor of `whole`."""
     check_at_least(name, value, 1)

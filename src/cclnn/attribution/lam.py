@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cclnn._checks import check_at_least, check_floating, check_shape
+from cclnn._checks import check_at_least, check_floating, check_positive, check_shape
 from cclnn._mode import evaluating
 from cclnn._typing import Float, Tensor
 
@@ -180,8 +180,7 @@ def blur_path(
     check_shape("image", image, "c h w")
     for name, value, least in (("steps", steps, 1), ("batch", batch, 1), ("kernel_size", kernel_size, 1)):
         check_at_least(name, value, least)
-    if not sigma > 0:
-        raise ValueError(f"`sigma` must be positive, got {sigma}.")
+    check_positive("sigma", sigma)
     half = kernel_size // 2
     if kernel_size % 2 == 0 or half >= min(image.shape[1:]):
         raise ValueError(

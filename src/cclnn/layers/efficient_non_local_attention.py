@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import nn
 from torch.nn import functional as F
 
-from cclnn._checks import check_at_least, check_divides, check_shape
+from cclnn._checks import check_at_least, check_divides, check_positive, check_shape
 from cclnn._typing import Float, Tensor
 from cclnn.layers.residual import add_scaled
 from cclnn.losses.collecting import BlockWithLoss
@@ -79,8 +79,7 @@ class EfficientNonLocalContrastiveAttention(BlockWithLoss, nn.Module):
         check_at_least("channels", channels, 1)
         check_divides("reduction", reduction, "channels", channels)
         check_at_least("n_features", n_features, 1)
-        if not amplification > 0:
-            raise ValueError(f"`amplification` must be positive, got {amplification}.")
+        check_positive("amplification", amplification)
         self.channels = channels
         self.reduction = reduction
         self.n_features = n_features

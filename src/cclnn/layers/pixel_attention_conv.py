@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cclnn._checks import check_at_least, check_divides, check_shape
+from cclnn._checks import check_at_least, check_divides, check_positive, check_shape
 from cclnn._typing import Float, Tensor
 
 SLOPE = 0.2  # of the leaky ReLU
@@ -140,8 +140,7 @@ class AttentionInAttentionBlock(nn.Module):
         super().__init__()
         check_at_least("channels", channels, 1)
         check_divides("reduction", reduction, "channels", channels)
-        if not temperature > 0:
-            raise ValueError(f"`temperature` must be positive, got {temperature}.")
+        check_positive("temperature", temperature)
         factory: dict[str, object] = {"device": device, "dtype": dtype}
         self.channels = channels
         self.reduction = reduction

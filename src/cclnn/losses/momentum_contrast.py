@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cclnn._checks import check_at_least, check_floating, check_shape
+from cclnn._checks import check_at_least, check_floating, check_positive, check_shape
 from cclnn._typing import Float, Int, Tensor
 
 
@@ -43,8 +43,7 @@ def contrast_scores(
     check_shape("query", query, "b d")
     check_shape("key", key, "b d", b=query.shape[0], d=query.shape[1])
     check_shape("queue", queue, "d k", d=query.shape[1])
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be positive, got {temperature}.")
+    check_positive("temperature", temperature)
     with torch.autocast(query.device.type, enabled=False):
         dtype = torch.promote_types(query.dtype, torch.float32)
         q, k = (F.normalize(x.to(dtype), dim=1) for x in (query, key))

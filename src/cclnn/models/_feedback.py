@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cclnn._checks import check_at_least
+from cclnn._checks import check_at_least, check_positive
 from cclnn._typing import Float, Tensor
 from cclnn.layers.mean_shift import MeanShift
 from cclnn.models._base import SRModel
@@ -43,8 +43,7 @@ class FeedbackSR(SRModel):
         dtype: torch.dtype | None = None,
     ) -> None:
         check_at_least("n_steps", n_steps, 1)
-        if not rgb_range > 0:
-            raise ValueError(f"`rgb_range` must be positive, got {rgb_range}.")
+        check_positive("rgb_range", rgb_range)
         super().__init__(scale)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.rgb_range = rgb_range

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cclnn._checks import check_at_least
+from cclnn._checks import check_at_least, check_positive
 from cclnn._typing import Float, Tensor
 from cclnn.layers.nearest_upsampler import NearestScale, NearestUpsampler
 from cclnn.models._base import SRModel
@@ -38,8 +38,7 @@ class NearestSR(SRModel):
         dtype: torch.dtype | None = None,
     ) -> None:
         check_at_least("channels", channels, 1)
-        if not rgb_range > 0:
-            raise ValueError(f"`rgb_range` must be positive, got {rgb_range}.")
+        check_positive("rgb_range", rgb_range)
         super().__init__(scale)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.rgb_range = rgb_range

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cclnn._checks import check_at_least
+from cclnn._checks import check_at_least, check_positive
 from cclnn._typing import Float, Tensor
 from cclnn.layers.mean_shift import DIV2K_MEAN, MeanShift
 from cclnn.layers.upsampler import Upsampler, check_scale
@@ -42,8 +42,7 @@ class ResidualSR(SRModel):
     ) -> None:
         check_scale(scale)
         check_at_least("channels", channels, 1)
-        if not rgb_range > 0:
-            raise ValueError(f"`rgb_range` must be positive, got {rgb_range}.")
+        check_positive("rgb_range", rgb_range)
         super().__init__(scale)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.rgb_range = rgb_range

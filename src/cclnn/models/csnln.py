@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cclnn._checks import check_at_least, check_choice
+from cclnn._checks import check_at_least, check_choice, check_positive
 from cclnn._typing import Float, Tensor
 from cclnn.layers.cross_scale_attention import LEAST_NORM
 from cclnn.layers.mean_shift import MeanShift
@@ -55,8 +55,7 @@ class CSNLN(SRModel):
         check_choice("scale", scale, STAGES)
         check_at_least("channels", channels, 1)
         check_at_least("depth", depth, 1)
-        if not rgb_range > 0:
-            raise ValueError(f"`rgb_range` must be positive, got {rgb_range}.")
+        check_positive("rgb_range", rgb_range)
         super().__init__(scale)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.depth = depth
