@@ -51,7 +51,7 @@ class Page(click.ParamType):  # type: ignore[type-arg]  # generic in new version
         return int(value)
 
 
-class Tile(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
+class TileOption(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
     """A tile's side in pixels, "auto" or "none"."""
 
     name = "tile"

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from cclnn._names import DEGRADATIONS, PRECISIONS, Degrade
 from cclnn.cli._errors import in_one_line
-from cclnn.cli._options import Tile
+from cclnn.cli._options import TileOption
 
 if TYPE_CHECKING:
     from cclnn.models import SRModel
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--scale", type=click.IntRange(min=2), default=2, show_default=True, help="Scale of all models.")
 @click.option(
     "--tile",
-    type=Tile(),
+    type=TileOption(),
     default="none",
     show_default=True,
     help="Side of a tile in pixels, auto, or none for the whole image.",
@@ -149,7 +149,7 @@ def evaluate(
                 {**{name: name for name in names}, **converted} if converted else names,
                 data,
                 scale=scale,
-                tile=tile,  # type: ignore[arg-type]  # checked by Tile
+                tile=tile,  # type: ignore[arg-type]  # checked by TileOption
                 ensemble=ensemble,
                 precision=precision,  # type: ignore[arg-type]  # checked by click
                 device=device,
