@@ -116,12 +116,12 @@ def test_matches_reference_at_other_widths(n, m, r, c, d):
 
 
 @needs_kernels
-@pytest.mark.parametrize("tile", [(16, 16), (16, 32), (64, 16), (128, 128)])
+@pytest.mark.parametrize("sizes", [(16, 16), (16, 32), (64, 16), (128, 128)])
 @pytest.mark.parametrize(("n", "m", "r", "b"), [(37, 7, 2, 1), (20, 16, 1, 2)])
-def test_blocks_of_any_size_agree(monkeypatch, tile, n, m, r, b):
+def test_blocks_of_any_size_agree(monkeypatch, sizes, n, m, r, b):
     """Blocks within a chunk, across many chunks, and longer than the image."""
-    tiles = dict.fromkeys(fused.SINGLE, (fused.Tile(*tile, 4, 2),))
-    monkeypatch.setattr(fused, "SINGLE", tiles)
+    launches = dict.fromkeys(fused.SINGLE, (fused.Launch(*sizes, 4, 2),))
+    monkeypatch.setattr(fused, "SINGLE", launches)
     assert_matches_reference(*case(n, m, r, b=b))
 
 

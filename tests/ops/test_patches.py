@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from cclnn.evaluation.memory import peak_memory
 from cclnn.ops import patch_attention
-from cclnn.ops.patches import WORKSPACE, tiles
+from cclnn.ops.patches import WORKSPACE, query_blocks
 
 ROUNDING = {torch.float64: 1e-13, torch.float32: 1e-5}
 ONE_QUERY, SOME_QUERIES, TWO_IMAGES = 1, 900, 5000  # numbers a block: below one query; a part of an image; images
@@ -66,14 +66,14 @@ def ones(size):
     return torch.ones(1, 1, size, size), torch.ones(1, size, size)
 
 
-def test_every_query_is_in_one_tile():
+def test_every_query_is_in_one_block():
     shapes = [((3, 1, 5, 7), (3, 1, 4, 4)), ((2, 1, 3, 5), (2, 1, 3000, 3000)), ((1, 1, 100, 90), (1, 1, 50, 50))]
     for query, key in shapes:
         seen = torch.zeros(query)
-        for tile in tiles(query, key):
-            seen[tile.inner] += 1
-            rows, columns = (side.stop - side.start + 2 for side in (tile.rows, tile.columns))
-            images = tile.images.stop - tile.images.start
+        for block in query_blocks(query, key):
+            seen[block.inner] += 1
+            rows, columns = (side.stop - side.start + 2 for side in (block.rows, block.columns))
+            images = block.images.stop - block.images.start
             numbers = images * rows * columns * (key[2] + 2) * (key[3] + 2)
             assert numbers <= WORKSPACE or images * rows * columns == 9
         assert seen.eq(1).all()

@@ -129,9 +129,9 @@ class EfficientNonLocalContrastiveAttention(BlockWithLoss, nn.Module):
     def _attend(
         self, query: Float[Tensor, "b n e"], key: Float[Tensor, "b n e"], value: Float[Tensor, "b n c"]
     ) -> Float[Tensor, "b n c"]:
-        asking, met = self._features(query), self._features(key)
-        context = met.mT @ value.to(met.dtype)
-        return (asking @ context) / (asking @ met.sum(dim=1)[..., None])
+        query_features, key_features = self._features(query), self._features(key)
+        context = key_features.mT @ value.to(key_features.dtype)
+        return (query_features @ context) / (query_features @ key_features.sum(dim=1)[..., None])
 
     def _loss(self, query: Float[Tensor, "b n e"], key: Float[Tensor, "b n e"]) -> Float[Tensor, ""]:
         count = min(IRRELEVANT.stop, key.shape[1])

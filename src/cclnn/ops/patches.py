@@ -72,7 +72,7 @@ def patch_attention(
 
 
 @dataclass(frozen=True)
-class Tile:
+class QueryBlock:
     """A block of queries: images, rows and columns, and the same with a border of one, inside a map padded by one."""
 
     images: slice
@@ -91,7 +91,7 @@ class Tile:
         return self.images, slice(None), *grown
 
 
-def tiles(query: tuple[int, ...], key: tuple[int, ...]) -> Iterator[Tile]:
+def query_blocks(query: tuple[int, ...], key: tuple[int, ...]) -> Iterator[QueryBlock]:
     """Blocks of queries whose scores, border included, are WORKSPACE numbers at most; one query is the smallest."""
     images, _, height, width = query
     per_query = (key[-2] + 2) * (key[-1] + 2)
@@ -102,16 +102,16 @@ def tiles(query: tuple[int, ...], key: tuple[int, ...]) -> Iterator[Tile]:
     for image in range(0, images, group):
         for row in range(0, height, rows):
             for column in range(0, width, columns):
-                yield Tile(
+                yield QueryBlock(
                     slice(image, min(image + group, images)),
                     slice(row, min(row + rows, height)),
                     slice(column, min(column + columns, width)),
                 )
 
 
-def _workspace(tile: Tile, query: Tensor, key: Tensor, count: int) -> list[Tensor]:
-    """Flat buffers for the first, largest tile, which all share. A function fills and returns the last it is given."""
-    size = query[tile.outer][:, 0].numel() * key[0, 0].numel()  # both are padded by one
+def _workspace(block: QueryBlock, query: Tensor, key: Tensor, count: int) -> list[Tensor]:
+    """Flat buffers for the first, largest block, which all share. A function fills and returns the last it is given."""
+    size = query[block.outer][:, 0].numel() * key[0, 0].numel()  # both are padded by one
     return [query.new_empty(size) for _ in range(count)]
 
 
@@ -174,11 +174,11 @@ def _ring(x: Tensor) -> Tensor:
 
 
 def _softmax(
-    query: Tensor, key: Tensor, weight: Tensor, tile: Tile, spare: Tensor, out: Tensor
+    query: Tensor, key: Tensor, weight: Tensor, block: QueryBlock, spare: Tensor, out: Tensor
 ) -> tuple[Float[Tensor, "b h w hk wk"], Float[Tensor, "b h w hk wk"]]:
     """Scores, in `spare`, and their softmax over the keys, of one block; `query` and `key` are padded by one."""
-    scores = _along_diagonals(_products(query[tile.outer], key[tile.images], spare), out, spare)
-    scores *= weight[tile.images, None, None]
+    scores = _along_diagonals(_products(query[block.outer], key[block.images], spare), out, spare)
+    scores *= weight[block.images, None, None]
     weights = _shaped(out, *scores.shape)
     torch.softmax(scores.flatten(3), dim=3, out=weights.flatten(3))
     return scores, weights
@@ -189,11 +189,11 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, weight: Tensor) -> Tensor
         q, k, v, w = wide(query, key, value, weight)
         q, k = _ring(q), _ring(k)
         out = v.new_zeros(len(v), v.shape[1], *q.shape[2:])
-        blocks = list(tiles(query.shape, key.shape))
+        blocks = list(query_blocks(query.shape, key.shape))
         first, second = _workspace(blocks[0], q, k, 2)
-        for tile in blocks:
-            _, weights = _softmax(q, k, w, tile, first, second)
-            out[tile.outer] += _combine(_spread(weights, first, second), v[tile.images])
+        for block in blocks:
+            _, weights = _softmax(q, k, w, block, first, second)
+            out[block.outer] += _combine(_spread(weights, first, second), v[block.images])
         return out[:, :, 1:-1, 1:-1].contiguous().to(value.dtype)
 
 
@@ -205,19 +205,19 @@ def _attend_backward(
         g, q, k, v, w = wide(grad, query, key, value, weight)
         g, q, inner_k, k, ring_v = _ring(g), _ring(q), k, _ring(k), _ring(v)
         dq, dk, dv, dw = (torch.zeros_like(x) for x in (q, inner_k, v, w))
-        blocks = list(tiles(query.shape, key.shape))
+        blocks = list(query_blocks(query.shape, key.shape))
         first, second, third, fourth = _workspace(blocks[0], q, k, 4)
-        for tile in blocks:
-            scores, weights = _softmax(q, k, w, tile, first, second)
-            slope = _along_diagonals(_products(g[tile.outer], ring_v[tile.images], third), fourth, third)
+        for block in blocks:
+            scores, weights = _softmax(q, k, w, block, first, second)
+            slope = _along_diagonals(_products(g[block.outer], ring_v[block.images], third), fourth, third)
             slope -= torch.mul(slope, weights, out=_shaped(fourth, *slope.shape)).sum(dim=(3, 4), keepdim=True)
             slope *= weights
-            dw[tile.images] += scores.mul_(slope).sum(dim=(1, 2)) / w[tile.images]
-            dv[tile.images] += _gather(_spread(weights, first, second), g[tile.outer])
-            slope *= w[tile.images, None, None]
+            dw[block.images] += scores.mul_(slope).sum(dim=(1, 2)) / w[block.images]
+            dv[block.images] += _gather(_spread(weights, first, second), g[block.outer])
+            slope *= w[block.images, None, None]
             spread = _spread(slope, first, third)
-            dq[tile.outer] += _combine(spread, inner_k[tile.images])
-            dk[tile.images] += _gather(spread, q[tile.outer])
+            dq[block.outer] += _combine(spread, inner_k[block.images])
+            dk[block.images] += _gather(spread, q[block.outer])
         dq = dq[:, :, 1:-1, 1:-1].contiguous()
         return dq.to(query.dtype), dk.to(key.dtype), dv.to(value.dtype), dw.to(weight.dtype)
 

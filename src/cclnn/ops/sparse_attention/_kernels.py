@@ -39,11 +39,11 @@ def load_rows(x, rows, WIDTH: tl.constexpr, PADDED: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def store_rows(x, rows, valid, tile, WIDTH: tl.constexpr, PADDED: tl.constexpr):
-    """x[rows] = tile, in x's dtype."""
+def store_rows(x, rows, valid, block, WIDTH: tl.constexpr, PADDED: tl.constexpr):
+    """x[rows] = block, in x's dtype."""
     columns = tl.arange(0, PADDED)[None, :]
     place = x + (rows[:, None] * WIDTH + columns)
-    tl.store(place, tile.to(x.dtype.element_ty), mask=valid[:, None] & (columns < WIDTH))
+    tl.store(place, block.to(x.dtype.element_ty), mask=valid[:, None] & (columns < WIDTH))
 
 
 @triton.jit
@@ -80,7 +80,7 @@ def scaled(x, scale, SCALED: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def own_block(m, start, stop, BLOCK: tl.constexpr):
+def program_block(m, start, stop, BLOCK: tl.constexpr):
     """Image of this program, its positions in [start, stop), and the window they meet.
 
     Neighbouring programs share most of their windows: those rows are still in the L2 cache.
@@ -96,8 +96,8 @@ def own_block(m, start, stop, BLOCK: tl.constexpr):
 @no_type_check
 def weigh(scores, offset, near, others, m):
     """(BLOCK STEP) exp2(scores log2(e) - offset), but 0 unless near <= others < near + 3m (one unsigned comparison)."""
-    met = (others[None, :] - near[:, None]).to(tl.uint32, bitcast=True) < (3 * m).to(tl.uint32)
-    return tl.where(met, tl.exp2(scores * LOG2E - offset), 0.0)
+    inside = (others[None, :] - near[:, None]).to(tl.uint32, bitcast=True) < (3 * m).to(tl.uint32)
+    return tl.where(inside, tl.exp2(scores * LOG2E - offset), 0.0)
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -179,7 +179,7 @@ def attend(
     """total_i += sum_j exp(s_ij - m_i) v_j,  mass_i += the same without v_j; the last round divides into out, and what
     rounding takes off it into rest.
     """
-    image, i, begin, end = own_block(m, 0, n, BLOCK)
+    image, i, begin, end = program_block(m, 0, n, BLOCK)
     line = lines + (image * rounds + turn) * span + m  # from here positions count
     q += image * n * E
     unit += image * n * E
@@ -199,9 +199,9 @@ def attend(
     sums = tl.zeros([BLOCK], tl.float32) if FIRST else tl.load(mass + tokens)
     for x in range(begin, end, STEP):
         j = x + tl.arange(0, STEP)
-        met = tl.load((line + x) + tl.arange(0, STEP))
-        key = load_rows(unit, met, E, PADDED_E)  # STEP e
-        value = load_rows(v, met, D, PADDED_D)  # STEP d
+        key_tokens = tl.load((line + x) + tl.arange(0, STEP))
+        key = load_rows(unit, key_tokens, E, PADDED_E)  # STEP e
+        value = load_rows(v, key_tokens, D, PADDED_D)  # STEP d
         scores = dot(query, tl.trans(key), SCORE_PRECISION)  # BLOCK STEP
         weights = weigh(scores, offset, near, j, m)
         sums += tl.sum(weights, axis=1)
@@ -246,7 +246,7 @@ def differentiate_queries(
     SCORE_PRECISION: tl.constexpr,
 ):
     """grad_q_i += sum_j ds_ij k_j,  ds_ij = p_ij (g_i . v_j - delta_i),  p_ij = exp(s_ij - m_i) / mass_i."""
-    image, i, begin, end = own_block(m, 0, n, BLOCK)
+    image, i, begin, end = program_block(m, 0, n, BLOCK)
     line = lines + (image * rounds + turn) * span + m
     q += image * n * E
     unit += image * n * E
@@ -265,9 +265,9 @@ def differentiate_queries(
     total = sum_so_far(grad_q, tokens, FIRST, E, PADDED_E)  # BLOCK e
     for x in range(begin, end, STEP):
         j = x + tl.arange(0, STEP)
-        met = tl.load((line + x) + tl.arange(0, STEP))
-        key = load_rows(unit, met, E, PADDED_E)  # STEP e
-        value = load_rows(v, met, D, PADDED_D)  # STEP d
+        key_tokens = tl.load((line + x) + tl.arange(0, STEP))
+        key = load_rows(unit, key_tokens, E, PADDED_E)  # STEP e
+        value = load_rows(v, key_tokens, D, PADDED_D)  # STEP d
         scores = dot(query, tl.trans(key), SCORE_PRECISION)  # BLOCK STEP
         weights = weigh(scores, offset, near, j, m)
         slope = weights * (scaled(dot(cotangent, tl.trans(value), PRECISION), scale, SCALED) - mean)
@@ -313,7 +313,7 @@ def differentiate_keys(
     The copies in slots [n, n + copies) are keys like others, in a launch of their own as their tokens have a slot below
     n too. But their outputs are discarded, so they are no queries.
     """
-    image, j, begin, end = own_block(m, start, stop, BLOCK)
+    image, j, begin, end = program_block(m, start, stop, BLOCK)
     line = lines + (image * rounds + turn) * span + m
     q += image * n * E
     unit += image * n * E
@@ -334,11 +334,11 @@ def differentiate_keys(
     for x in range(begin, end, STEP):
         i = x + tl.arange(0, STEP)
         is_query = (i < -copies) | ((i >= 0) & (i < n)) | (i >= n + copies)  # STEP
-        met = tl.load((line + x) + tl.arange(0, STEP))
-        query = load_rows(q, met, E, PADDED_E)  # STEP e
-        cotangent = load_rows(grad, met, D, PADDED_D)  # STEP d
-        offset = tl.where(is_query, tl.load(shift + met), float("inf"))[None, :]  # 1 STEP
-        mean = tl.load(delta + met)[None, :]  # 1 STEP
+        query_tokens = tl.load((line + x) + tl.arange(0, STEP))
+        query = load_rows(q, query_tokens, E, PADDED_E)  # STEP e
+        cotangent = load_rows(grad, query_tokens, D, PADDED_D)  # STEP d
+        offset = tl.where(is_query, tl.load(shift + query_tokens), float("inf"))[None, :]  # 1 STEP
+        mean = tl.load(delta + query_tokens)[None, :]  # 1 STEP
         scores = dot(key, tl.trans(query), SCORE_PRECISION)  # BLOCK STEP, transposed
         weights = weigh(scores, offset, near, i, m)
         total_v = add_dot(weights.to(cotangent.dtype), cotangent, total_v, PRECISION)

@@ -28,8 +28,9 @@ REACH = 128  # rows that a block or a step has at most
 WIDEST = 256  # channels of q or v: a block of their float32 sums must fit in registers
 
 
-class Tile(NamedTuple):
-    """Rows of a program (keys in the pass over keys, queries elsewhere), opposite rows per step, and Triton's schedule.
+class Launch(NamedTuple):
+    """How a kernel is launched: rows of a program (keys in the pass over keys, queries elsewhere), opposite rows per
+    step, and Triton's schedule.
 
     Three stages: token indices one step ahead of the rows, rows one step ahead of the products.
     """
@@ -40,20 +41,26 @@ class Tile(NamedTuple):
     stages: int
 
 
-# Best first; `_Call.tile` takes the first that fits. A fixed table, so that no first call is spent on tuning and all
+# Best first; `_Call.launch` takes the first that fits. A fixed table, so that no first call is spent on tuning and all
 # runs sum in the same order. Half precision: 64 rows are what one warpgroup multiplies at a time (wgmma) and at d = 256
 # their sums fill half of its registers, so two programs share a multiprocessor, and one multiplies while the other does
 # exponentials. The sums of dq are only e wide, so there 128 rows read each neighbour half as often; those of dk and dv
 # are e + d wide, so there steps are short. Float32 without TF32 does not use tensor cores: small blocks.
 HALF = {
-    "attend": (Tile(64, 64, 4, 3), Tile(64, 32, 4, 3), Tile(32, 32, 4, 3), Tile(16, 16, 4, 1)),
-    "queries": (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3), Tile(64, 32, 4, 3), Tile(32, 32, 4, 3), Tile(16, 16, 4, 1)),
-    "keys": (Tile(64, 32, 4, 3), Tile(64, 32, 8, 3), Tile(32, 32, 4, 3), Tile(16, 16, 4, 1)),
+    "attend": (Launch(64, 64, 4, 3), Launch(64, 32, 4, 3), Launch(32, 32, 4, 3), Launch(16, 16, 4, 1)),
+    "queries": (
+        Launch(128, 64, 8, 3),
+        Launch(64, 64, 4, 3),
+        Launch(64, 32, 4, 3),
+        Launch(32, 32, 4, 3),
+        Launch(16, 16, 4, 1),
+    ),
+    "keys": (Launch(64, 32, 4, 3), Launch(64, 32, 8, 3), Launch(32, 32, 4, 3), Launch(16, 16, 4, 1)),
 }
 SINGLE = {
-    "attend": (Tile(32, 32, 4, 3), Tile(32, 16, 4, 3), Tile(16, 16, 4, 1)),
-    "queries": (Tile(32, 32, 4, 3), Tile(32, 16, 4, 3), Tile(16, 16, 4, 1)),
-    "keys": (Tile(32, 32, 4, 3), Tile(32, 16, 4, 3), Tile(16, 16, 4, 1)),
+    "attend": (Launch(32, 32, 4, 3), Launch(32, 16, 4, 3), Launch(16, 16, 4, 1)),
+    "queries": (Launch(32, 32, 4, 3), Launch(32, 16, 4, 3), Launch(16, 16, 4, 1)),
+    "keys": (Launch(32, 32, 4, 3), Launch(32, 16, 4, 3), Launch(16, 16, 4, 1)),
 }
 
 
@@ -218,7 +225,7 @@ class _Call:
     def keys(self) -> tuple[Float[Tensor, "b n e"], Float[Tensor, "b n"]]:
         """Unit rows in q's dtype, and the bound of each token's scores.
 
-        Made once rather than in each tile: rows then go from memory to the tensor cores without passing registers.
+        Made once rather than in each program: rows then go from memory to the tensor cores without passing registers.
         """
         from cclnn.ops.sparse_attention import _kernels
 
@@ -239,11 +246,11 @@ class _Call:
         start, stop = (self.n, self.s) if copies else (0, self.n)
         if start == stop:
             return
-        tile = self.tile(name)
+        launch = self.launch(name)
         sizes = (self.n, self.chunk, self.rounds, turn, self.lines.shape[-1])
         ends = (start, stop, self.s - self.n) if name == "keys" else ()
         with torch.cuda.device(self.q.get_device()):
-            kernel[(self.b * -(-(stop - start) // tile.rows),)](
+            kernel[(self.b * -(-(stop - start) // launch.rows),)](
                 *tensors,
                 *sizes,
                 *ends,
@@ -251,29 +258,30 @@ class _Call:
                 D=self.d,
                 PADDED_E=self.padded_e,
                 PADDED_D=self.padded_d,
-                BLOCK=tile.rows,
-                STEP=tile.step,
+                BLOCK=launch.rows,
+                STEP=launch.step,
                 FIRST=turn == 0 and not copies,
                 PRECISION=self.precision,
                 SCORE_PRECISION=self.score_precision,
-                num_warps=tile.warps,
-                num_stages=tile.stages,
+                num_warps=launch.warps,
+                num_stages=launch.stages,
                 **constants,
             )
 
-    def tile(self, name: str) -> Tile:
-        """The first tile of the table that fits in registers and shared memory and is not much longer than a chunk."""
+    def launch(self, name: str) -> Launch:
+        """The first entry of the table that fits in registers and shared memory and is not much longer than a chunk."""
         size = self.q.element_size()
         e, d = self.padded_e, self.padded_d
         kept = e if name == "attend" else e + d  # width of the rows that a program keeps beside its sums
         sums = {"attend": d, "queries": e, "keys": e + d}[name]
         available = _shared_memory(self.q)
-        tiles = (SINGLE if self.q.dtype == torch.float32 else HALF)[name]
-        for tile in tiles:
-            memory = (tile.rows * kept + tile.stages * tile.step * (e + d)) * size
-            if tile.rows < max(32, 2 * self.chunk) and tile.rows * sums <= tile.warps * SUMS and memory <= available:
-                return tile
-        return tiles[-1]
+        launches = (SINGLE if self.q.dtype == torch.float32 else HALF)[name]
+        for launch in launches:
+            memory = (launch.rows * kept + launch.stages * launch.step * (e + d)) * size
+            fits = launch.rows * sums <= launch.warps * SUMS and memory <= available
+            if fits and launch.rows < max(32, 2 * self.chunk):
+                return launch
+        return launches[-1]
 
 
 def _padded(width: int) -> int:

@@ -35,8 +35,8 @@ def attend(q: Float[Tensor, "b n e"], v: Float[Tensor, "b n d"], plan: LSHPlan) 
 
     total = torch.zeros_like(value)
     for slots, where in zip(plan.slots.unbind(1), plan.where.unbind(1), strict=True):
-        met = slots.index_select(1, window)
-        weights = (take(query, slots, m) @ take(key, met, 3 * m).mT).exp()  # bk m 3m
-        weighted = weights @ take(value, met, 3 * m)
+        keys = slots.index_select(1, window)
+        weights = (take(query, slots, m) @ take(key, keys, 3 * m).mT).exp()  # bk m 3m
+        weighted = weights @ take(value, keys, 3 * m)
         total = total + weighted.view(b * s, -1).index_select(0, (where + image * s).flatten()).view_as(total)
     return (total[..., :-1] / total[..., -1:]).to(v.dtype)
