@@ -22,7 +22,7 @@ UNKEPT = ("transparency", "palette", "background")  # keys of PIL's `info` that 
 
 
 @dataclass(frozen=True)
-class Layout:
+class Channels:
     """The meaning of the channels.
 
     groups:   channels that pass the network together: three (colour), or one (grey), which is repeated three times
@@ -35,11 +35,11 @@ class Layout:
     inverted: bool = False
 
 
-GREY = Layout(((0,),))
-GREY_ALPHA = Layout(((0,),), opacity=1)
-RGB = Layout(((0, 1, 2),))
-RGBA = Layout(((0, 1, 2),), opacity=3)
-CMYK = Layout(((0, 1, 2), (3,)), inverted=True)
+GREY = Channels(((0,),))
+GREY_ALPHA = Channels(((0,),), opacity=1)
+RGB = Channels(((0, 1, 2),))
+RGBA = Channels(((0, 1, 2),), opacity=3)
+CMYK = Channels(((0, 1, 2), (3,)), inverted=True)
 BY_CHANNELS = {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGBA}
 
 
@@ -47,14 +47,14 @@ BY_CHANNELS = {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGBA}
 class Opened:
     """The pixels of an image, and a function that makes the same kind of image from new pixels.
 
-    pixels:  b c h w in the image's own dtype; a view of the caller's memory where possible, never written to
-    layout:  the meaning of the c channels
-    rebuild: pixels of the same dtype, any size -> an image of the caller's kind
-    by_row:  whether that kind of image holds its pixels as h w c
+    pixels:   b c h w in the image's own dtype; a view of the caller's memory where possible, never written to
+    channels: the meaning of the c channels
+    rebuild:  pixels of the same dtype, any size -> an image of the caller's kind
+    by_row:   whether that kind of image holds its pixels as h w c
     """
 
     pixels: Tensor
-    layout: Layout
+    channels: Channels
     rebuild: Callable[[Tensor], Any]
     by_row: bool = False
 
@@ -74,12 +74,12 @@ class Opened:
         """Pixels (or a part of them) as float32 or wider, black 0 and white 1."""
         number = torch.promote_types(part.dtype, torch.float32) if part.is_floating_point() else torch.float32
         values = part.to(number) / self.white
-        return 1 - values if self.layout.inverted else values
+        return 1 - values if self.channels.inverted else values
 
     def encode(self, part: Tensor) -> Tensor:
         """Values, clamped to [0, 1], as pixels of the image's dtype; integers are rounded."""
         values = part.clamp(0, 1)
-        values = values.neg_().add_(1) if self.layout.inverted else values
+        values = values.neg_().add_(1) if self.channels.inverted else values
         return (values if self.pixels.is_floating_point() else values.mul_(self.white).round_()).to(self.pixels.dtype)
 
 
@@ -128,13 +128,13 @@ def _open_pil(image: "Image") -> Opened:
         return new
 
     opened = _open_picture(picture)
-    return Opened(opened.pixels, opened.layout, lambda x: rebuild(opened.rebuild(x)), by_row=True)
+    return Opened(opened.pixels, opened.channels, lambda x: rebuild(opened.rebuild(x)), by_row=True)
 
 
 def _open_picture(picture: Picture) -> Opened:
     opened = _open_array(picture.pixels)
-    layout = CMYK if picture.mode == "CMYK" else opened.layout
-    return Opened(opened.pixels, layout, lambda x: picture.with_pixels(opened.rebuild(x)), by_row=True)
+    channels = CMYK if picture.mode == "CMYK" else opened.channels
+    return Opened(opened.pixels, channels, lambda x: picture.with_pixels(opened.rebuild(x)), by_row=True)
 
 
 def _open_array(array: npt.NDArray[Any]) -> Opened:
