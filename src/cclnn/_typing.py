@@ -1,5 +1,6 @@
-"""Shape annotations: real jaxtyping when it is installed (tests, editors), plain tensors otherwise."""
+"""Shape annotations, real jaxtyping when it is installed (tests, editors), else plain tensors; and shared aliases."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -19,4 +20,6 @@ else:
 
         Float = Int = UInt8 = _Plain
 
-__all__ = ["Float", "Int", "Tensor", "UInt8"]
+Progress = Callable[[int, int], None]  # called with (steps done, steps in all)
+
+__all__ = ["Float", "Int", "Progress", "Tensor", "UInt8"]

@@ -81,7 +81,7 @@ def main() -> None:
     agree_on_start(run, accelerator)
     if accelerator.is_main_process:
         write_atomically(out / "settings.toml", lambda path: path.write_text(configuration.to_toml(settings)))
-    report = Report(out, step=run.progress.step, steps=settings.steps, silent=not accelerator.is_main_process)
+    report = Report(out, step=run.status.step, steps=settings.steps, silent=not accelerator.is_main_process)
     report.say(
         f"{len(training.chosen)} training images, {len(validation)} for validation; "
         f"{accelerator.num_processes} x {accelerator.device}, {dtype}"
@@ -134,10 +134,10 @@ def train(
 
     The state after a step is saved in the course of the next, once its loss has shown that the weights are sound.
     """
-    settings, progress, last = run.settings, run.progress, Path(run.settings.out) / "last.pt"
+    settings, status, last = run.settings, run.status, Path(run.settings.out) / "last.pt"
     factor = schedule(settings)
     numbers = patches.sample_numbers(
-        progress.step + 1, settings.steps, batch=settings.batch, parts=settings.accumulate,
+        status.step + 1, settings.steps, batch=settings.batch, parts=settings.accumulate,
         rank=accelerator.process_index, ranks=accelerator.num_processes,
     )  # fmt: skip
     stream = patches.batches(training, numbers, workers=settings.workers)
@@ -146,9 +146,9 @@ def train(
     network, optimizer = accelerator.prepare(run.model, run.optimizer)
     objective = CCLNNLoss(weight=settings.contrastive_weight, warmup=settings.contrastive_after)
 
-    stop, watch = StopRequest(), Watch(settings.explosion, *progress.usual)
-    scores, saved, clock = None, progress.step, time.monotonic()
-    for step in range(progress.step + 1, settings.steps + 1):
+    stop, watch = StopRequest(), Watch(settings.explosion, *status.usual)
+    scores, saved, clock = None, status.step, time.monotonic()
+    for step in range(status.step + 1, settings.steps + 1):
         for group in run.optimizer.param_groups:
             group["lr"] = group["highest"] * factor(step)
         parts = islice(stream, settings.accumulate)
@@ -158,21 +158,21 @@ def train(
         if trouble := watch.trouble(losses["loss"], norm, norms_may_overflow=run.scaler is not None):
             leave(accelerator)
             sys.exit(f"{trouble} at step {step}; {last_good(last)}")
-        due = progress.step > saved and progress.step % settings.save_every == 0
+        due = status.step > saved and status.step % settings.save_every == 0
         if (due or stopping) and accelerator.is_main_process:
             state.save(last, run)
         if stopping:
             report.close()
             leave(accelerator)
-            sys.exit(f"stopped after step {progress.step}; the same command goes on from there")
-        progress.usual = watch.mean, watch.count
+            sys.exit(f"stopped after step {status.step}; the same command goes on from there")
+        status.usual = watch.mean, watch.count
         optimizer.step()
         optimizer.zero_grad()
         if run.ema is not None:
             run.ema.update_parameters(run.model)
 
         now = time.monotonic()
-        progress.step, progress.seconds, clock = step, progress.seconds + now - clock, now
+        status.step, status.seconds, clock = step, status.seconds + now - clock, now
         ends = step == settings.steps
         told = ends or step % settings.log_every == 0
         report.count(
@@ -232,7 +232,7 @@ def agree(mine: dict[str, Tensor], stop: bool, accelerator: Accelerator) -> tupl
 
 def agree_on_start(run: state.Run, accelerator: Accelerator) -> None:
     """Exit unless all processes go on from the same step."""
-    steps = accelerator.gather(torch.tensor([run.progress.step], device=accelerator.device)).tolist()
+    steps = accelerator.gather(torch.tensor([run.status.step], device=accelerator.device)).tolist()
     if len({*steps}) > 1:
         found = ", ".join(map(str, steps))
         sys.exit(f"the processes found checkpoints of steps {found}: --out must be one folder that all machines share")
@@ -401,20 +401,20 @@ def health(model: SRModel, image: Callable[[], Pair], device: torch.device) -> d
 
 def keep_best(run: state.Run, scores: tuple[float, float], accelerator: Accelerator) -> None:
     """Store the weights of the highest PSNR so far in the run's folder `best`."""
-    if run.progress.best is None or scores[0] > run.progress.best[0]:
-        run.progress.best = scores[0], run.progress.step
+    if run.status.best is None or scores[0] > run.status.best[0]:
+        run.status.best = scores[0], run.status.step
         if accelerator.is_main_process:
             run.averaged.save_pretrained(Path(run.settings.out) / "best")
 
 
 def summarise(run: state.Run, scores: tuple[float, float], report: Report) -> None:
-    progress, settings = run.progress, run.settings
-    images, hours = progress.step * settings.batch, progress.seconds / 3600
-    best = "none" if progress.best is None else f"{progress.best[0]:.3f} dB at step {progress.best[1]}"
+    status, settings = run.status, run.settings
+    images, hours = status.step * settings.batch, status.seconds / 3600
+    best = "none" if status.best is None else f"{status.best[0]:.3f} dB at step {status.best[1]}"
     report.summary(
         {
             "weights": f"{settings.out}/model.safetensors",
-            "steps": progress.step,
+            "steps": status.step,
             "images": images,
             "time": f"{hours:.2f} h, {images / hours / 3600:.1f} images/s",
             "validation": f"{scores[0]:.3f} dB, SSIM {scores[1]:.4f}",

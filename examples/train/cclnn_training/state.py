@@ -26,7 +26,7 @@ HALF_A_FILE = (EOFError, RuntimeError, UnpicklingError, LookupError)  # what tor
 
 
 @dataclass
-class Progress:
+class RunStatus:
     """What a run has come to.
 
     step:    steps done, which is the position in the data, too
@@ -51,7 +51,7 @@ class Run:
     settings: Settings
     scaler: Any = None  # of fp16's gradients
     data: str = ""  # fingerprint of the training images
-    progress: Progress = field(default_factory=Progress)
+    status: RunStatus = field(default_factory=RunStatus)
     made_with: dict[str, str] = field(default_factory=lambda: made_with())
 
     @property
@@ -85,7 +85,7 @@ def save(path: Path, run: Run) -> None:
     Exits with a message if that fails, because the disk is full for example.
     """
     state = {
-        **dataclasses.asdict(run.progress),
+        **dataclasses.asdict(run.status),
         "config": run.model.config,
         "model": run.model.state_dict(),
         "ema": run.ema.state_dict() if run.ema is not None else None,
@@ -99,7 +99,7 @@ def save(path: Path, run: Run) -> None:
         write_atomically(path, lambda temporary: torch.save(state, temporary))
     except (OSError, RuntimeError) as error:  # torch reports a failed write as either
         kept = f"the checkpoint of step {_step_in(path)} is still there" if path.exists() else "there is no earlier one"
-        sys.exit(f"cannot write {path} at step {run.progress.step}: {error}; {kept}")
+        sys.exit(f"cannot write {path} at step {run.status.step}: {error}; {kept}")
 
 
 def restore(path: Path, run: Run) -> None:
@@ -122,7 +122,7 @@ def restore(path: Path, run: Run) -> None:
         run.ema.load_state_dict(state["ema"])
     if run.scaler is not None and state["scaler"] is not None:
         run.scaler.load_state_dict(state["scaler"])
-    run.progress = Progress(**{entry.name: state[entry.name] for entry in dataclasses.fields(Progress)})
+    run.status = RunStatus(**{entry.name: state[entry.name] for entry in dataclasses.fields(RunStatus)})
 
 
 @torch.no_grad()

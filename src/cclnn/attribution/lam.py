@@ -1,6 +1,6 @@
 """Local attribution maps: which input pixels a network used for one window of its output (Gu and Dong 2021)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +9,8 @@ from torch.nn import functional as F
 
 from cclnn._checks import check_at_least, check_floating, check_positive, check_shape
 from cclnn._mode import evaluating
-from cclnn._typing import Float, Tensor
+from cclnn._typing import Float, Progress, Tensor
 
-Progress = Callable[[int, int], None]
 Window = tuple[int, int, int]
 TINY = 1e-5  # the last sigma is 0: its kernel is a point
 

@@ -35,7 +35,7 @@ from cclnn.upscaler.network import Tile
 
 BICUBIC = "bicubic"
 WARM_UP = (32, 40)  # pixels of a first call that is not timed
-Progress = Callable[[int, int, str], None]
+StepReport = Callable[[int, int, str], None]
 Model = str | SRModel
 
 
@@ -62,7 +62,7 @@ def evaluate(
     memory: bool = True,
     json_path: str | os.PathLike[str] | None = None,
     save_images: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    progress: StepReport | None = None,
 ) -> Evaluation:
     """Measure PSNR and SSIM as the papers do: on Y of the 8-bit result, `scale` pixels shaved, averaged over images.
 
