@@ -71,7 +71,7 @@ MODULES = {
     "image": {
         *("FORMATS", "Format", "ImageFileError", "Metadata", "Picture", "check_fits", "check_target", "convert"),
         *("encode", "format_of", "from_pil", "read_image", "read_picture", "save", "to_pil", "write_picture"),
-        *("plan_results", "preview", "result_name", "ResultPlan", "to_tensor", "write_png"),
+        *("name_results", "preview", "result_name", "ResultNames", "to_tensor", "write_png"),
     },
     "metrics": {"psnr", "ssim"},
     "hub": {"model_card", "read_state_dict", "upload_folder"},

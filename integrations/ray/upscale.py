@@ -16,7 +16,7 @@ from typing import Any
 import ray
 import torch
 
-from cclnn.image import FORMATS, plan_results, result_name
+from cclnn.image import FORMATS, name_results, result_name
 from cclnn.integrations.storage import Storage
 from cclnn.precision import keep_freed_memory
 from cclnn.upscaler import FileUpscaler, reason, retry
@@ -68,12 +68,12 @@ def upscale(source: str, output: str, *, workers: int = 1, cpus: int = 1, gpus: 
     existing = results.names()
     made = {results.path(name) for name in existing}
     images = [name for name in inputs.names() if inputs.path(name) not in made]
-    plan = plan_results(images, existing, options.get("format", "png"))
-    rows = [{"path": name, "error": error} for name, error in plan.refused.items()]
+    names = name_results(images, existing, options.get("format", "png"))
+    rows = [{"path": name, "error": error} for name, error in names.refused.items()]
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1  # the run goes on without the files of a block that failed ...
     for block in (FILES_PER_BLOCK, 1):  # ... which are then tried one by one
-        if left := sorted(plan.todo.keys() - {row["path"] for row in rows}):
+        if left := sorted(names.todo.keys() - {row["path"] for row in rows}):
             files = ray.data.read_binary_files(
                 [inputs.path(name) for name in left],
                 filesystem=inputs.filesystem,
@@ -92,7 +92,7 @@ def upscale(source: str, output: str, *, workers: int = 1, cpus: int = 1, gpus: 
                 ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
             )
             rows += done.take_all()
-    lost = sorted(plan.todo.keys() - {row["path"] for row in rows})
+    lost = sorted(names.todo.keys() - {row["path"] for row in rows})
     rows += [{"path": name, "error": "it cannot be read, or ends its worker"} for name in lost]
     results.remove_parts()
     failures = "".join(json.dumps(row) + "\n" for row in rows if row["error"])

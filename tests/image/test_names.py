@@ -2,7 +2,7 @@
 
 import pytest
 
-from cclnn.image import plan_results, result_name
+from cclnn.image import name_results, result_name
 from cclnn.image.formats import reads_heic
 
 
@@ -20,23 +20,23 @@ def test_a_result_has_its_images_name(image, kind, result):
 
 def test_images_without_results_are_to_do():
     files = ["b.JPG", "a.gif", "sub/c.bmp", "sub/.hidden.png", "notes.txt", "done.webp", ".sub", "png"]
-    plan = plan_results(iter(files), ["done.jpg", "a.png"], "jpeg")
-    assert plan.todo == {"a.gif": "a.jpg", "b.JPG": "b.jpg", "sub/c.bmp": "sub/c.jpg"}
-    assert not plan.refused
+    names = name_results(iter(files), ["done.jpg", "a.png"], "jpeg")
+    assert names.todo == {"a.gif": "a.jpg", "b.JPG": "b.jpg", "sub/c.bmp": "sub/c.jpg"}
+    assert not names.refused
 
 
 def test_of_images_with_one_result_the_first_by_name_gets_it_also_when_it_is_done():
     for existing in ([], ["a.png"]):
-        plan = plan_results(["a.webp", "a.bmp", "sub/a.bmp"], existing)
-        assert plan.refused == {"a.webp": "its result would replace that of 'a.bmp'"}
-        assert plan.todo == {**({} if existing else {"a.bmp": "a.png"}), "sub/a.bmp": "sub/a.png"}
+        names = name_results(["a.webp", "a.bmp", "sub/a.bmp"], existing)
+        assert names.refused == {"a.webp": "its result would replace that of 'a.bmp'"}
+        assert names.todo == {**({} if existing else {"a.bmp": "a.png"}), "sub/a.bmp": "sub/a.png"}
 
 
 def test_kinds_that_are_not_read_are_refused(monkeypatch):
-    plan = plan_results(["a.dng", "b.jxl"], [])
-    assert plan.refused["a.dng"] == "a camera's raw format is not supported: convert it to PNG"
-    assert plan.refused["b.jxl"] == "JPEG XL is not supported: convert it to PNG"
+    names = name_results(["a.dng", "b.jxl"], [])
+    assert names.refused["a.dng"] == "a camera's raw format is not supported: convert it to PNG"
+    assert names.refused["b.jxl"] == "JPEG XL is not supported: convert it to PNG"
     assert reads_heic()
-    assert plan_results(["c.heic"], []).todo == {"c.heic": "c.png"}
+    assert name_results(["c.heic"], []).todo == {"c.heic": "c.png"}
     monkeypatch.setattr("cclnn.image.names.reads_heic", lambda: False)
-    assert plan_results(["c.heic"], []).refused == {"c.heic": 'HEIC needs pillow-heif: pip install "cclnn[heif]"'}
+    assert name_results(["c.heic"], []).refused == {"c.heic": 'HEIC needs pillow-heif: pip install "cclnn[heif]"'}

@@ -44,7 +44,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobList:
     """The jobs. In a batch, a job whose target exists is skipped, and the rest goes on after a failure.
 
     left_out:   files that are no jobs though their names look so -> the reason
@@ -57,7 +57,7 @@ class Plan:
     unreadable: dict[Path, str] = field(default_factory=dict)
 
 
-def plan(
+def list_jobs(
     inputs: tuple[Path, ...],
     output: Path | None,
     *,
@@ -65,7 +65,7 @@ def plan(
     label: str,
     recursive: bool,
     page: int | Literal["all"] | None = None,
-) -> Plan:
+) -> JobList:
     """The jobs.
 
     The result of a file is `output` if that names a file, lies in `output` if that is a folder, and without `output`
@@ -83,7 +83,7 @@ def plan(
     into_folder = output is not None and (batch or output.is_dir())
     if output is not None and batch and (output.is_file() or output.suffix.lower() in BY_SUFFIX):
         raise click.UsageError(f"{str(output)!r} is one file, but there are several images: give a folder.")
-    whole, jobs, beside = Plan([], batch), [], []
+    whole, jobs, beside = JobList([], batch), [], []
     for source in inputs:
         if source.is_dir():
             folder = output or _beside(source, label)
@@ -138,7 +138,9 @@ def _beside(folder: Path, label: str) -> Path:
     return named.with_name(f"{named.name}_{label}")
 
 
-def _streamed(inputs: tuple[Path, ...], output: Path | None, asked: Asked, page: int | Literal["all"] | None) -> Plan:
+def _streamed(
+    inputs: tuple[Path, ...], output: Path | None, asked: Asked, page: int | Literal["all"] | None
+) -> JobList:
     if len(inputs) > 1:
         raise click.UsageError("the standard input and output hold one image: give one INPUT.")
     if inputs[0].is_dir():
@@ -147,10 +149,10 @@ def _streamed(inputs: tuple[Path, ...], output: Path | None, asked: Asked, page:
     if target.is_dir():
         raise click.UsageError("the standard input has no name: give -o FILE instead of a folder.")
     chosen = _by_source(inputs[0], asked) if target == STREAM else _format_of(target, asked, inputs[0])
-    return Plan([Job(inputs[0], target, chosen, page=page)], batch=False)
+    return JobList([Job(inputs[0], target, chosen, page=page)], batch=False)
 
 
-def _images(folder: Path, without: Path, whole: Plan, *, recursive: bool) -> list[Path]:
+def _images(folder: Path, without: Path, whole: JobList, *, recursive: bool) -> list[Path]:
     """The files with the suffix of an image that are neither hidden nor results; symbolic links to folders stay."""
     results = without.resolve()
 

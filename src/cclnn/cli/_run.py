@@ -9,7 +9,7 @@ import click
 
 from cclnn._claims import Taken, claimed, release_claims, remove_dead_claims
 from cclnn._errors import reason
-from cclnn.cli._jobs import Job, Plan, collisions
+from cclnn.cli._jobs import Job, JobList, collisions
 from cclnn.cli._report import Report, warnings_in_one_line
 from cclnn.cli._worker import Worker
 
@@ -18,21 +18,21 @@ PAUSE = 0.5  # seconds between two looks at what other runs are doing
 
 
 class Run:
-    """The jobs of a plan, done by a worker and told by a report.
+    """The jobs of a list, done by a worker and told by a report.
 
     In a batch a job whose target exists is skipped, as done before, unless `overwrite`. A job that another run works on
     is put off. At the end the run waits for these, and does what a run that ended did not finish.
     """
 
-    def __init__(self, worker: Worker, report: Report, plan: Plan, *, overwrite: bool) -> None:
-        self.worker, self.report, self.plan = worker, report, plan
-        self.shared = plan.batch and not overwrite  # to overwrite is to do everything
-        self.wrong = collisions(plan.jobs)
+    def __init__(self, worker: Worker, report: Report, todo: JobList, *, overwrite: bool) -> None:
+        self.worker, self.report, self.todo = worker, report, todo
+        self.shared = todo.batch and not overwrite  # to overwrite is to do everything
+        self.wrong = collisions(todo.jobs)
         self.failed: list[tuple[Path, str]] = []
 
     def run(self) -> list[tuple[Path, str]]:
         """Do all jobs; the sources of those that failed, with the reasons. Exits where the user interrupts."""
-        left = list(enumerate(self.plan.jobs, start=1))
+        left = list(enumerate(self.todo.jobs, start=1))
         try:
             with warnings_in_one_line(self.report):
                 left = [entry for entry in left if not self._is_settled(*entry)]
@@ -43,28 +43,28 @@ class Run:
                     left = [entry for entry in left if not self._is_settled(*entry)]
         except KeyboardInterrupt:
             release_claims()
-            resume = " The same command resumes the run." if self.plan.batch else ""
+            resume = " The same command resumes the run." if self.todo.batch else ""
             click.echo(f"Interrupted.{resume}", err=True)
             sys.exit(INTERRUPTED)
         return self.failed
 
     def _is_settled(self, number: int, job: Job) -> bool:
         """Do a job, or find out that it is done or cannot be done; False where another run works on it."""
-        self.report.begin(job, batch=self.plan.batch)
+        self.report.begin(job, batch=self.todo.batch)
         try:
             if job in self.wrong:
                 raise ValueError(self.wrong[job])
             if self.shared and job.target.exists():
                 remove_dead_claims(job.target)
                 raise FileExistsError
-            if self.plan.batch:
+            if self.todo.batch:
                 with suppress(FileExistsError):  # a file is in the way, which the worker tells
                     job.target.parent.mkdir(parents=True, exist_ok=True)
             with claimed(job.target) if self.shared else nullcontext():
                 if self.shared and job.target.exists():
                     raise FileExistsError
-                place = f"[{number}/{len(self.plan.jobs)}] " if self.plan.batch else ""
-                self.report.done(job, self.worker.run(job, place, batch=self.plan.batch))
+                place = f"[{number}/{len(self.todo.jobs)}] " if self.todo.batch else ""
+                self.report.done(job, self.worker.run(job, place, batch=self.todo.batch))
         except Taken:
             return False
         except FileExistsError:  # it was done before, or another run was faster
@@ -72,6 +72,6 @@ class Run:
         except click.ClickException:
             raise  # every image would fail in the same way
         except Exception as error:  # noqa: BLE001  # whatever one file does, the others are done
-            self.report.failed(job, reason(error), alone=not self.plan.batch)
+            self.report.failed(job, reason(error), alone=not self.todo.batch)
             self.failed.append((job.source, reason(error)))
         return True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cclnn.image.arrays import to_tensor
     from cclnn.image.formats import FORMATS, Format, ImageFileError, format_of
-    from cclnn.image.names import ResultPlan, plan_results, result_name
+    from cclnn.image.names import ResultNames, name_results, result_name
     from cclnn.image.picture import Metadata, Picture, from_pil, to_pil
     from cclnn.image.read import preview, read_image, read_picture
     from cclnn.image.write import check_fits, check_target, convert, encode, save, write_picture, write_png
@@ -23,14 +23,14 @@ _HOME = {
     "ImageFileError": "formats",
     "Metadata": "picture",
     "Picture": "picture",
-    "ResultPlan": "names",
+    "ResultNames": "names",
     "check_fits": "write",
     "check_target": "write",
     "convert": "write",
     "encode": "write",
     "format_of": "formats",
     "from_pil": "picture",
-    "plan_results": "names",
+    "name_results": "names",
     "preview": "read",
     "read_image": "read",
     "read_picture": "read",
@@ -48,14 +48,14 @@ __all__ = [
     "ImageFileError",
     "Metadata",
     "Picture",
-    "ResultPlan",
+    "ResultNames",
     "check_fits",
     "check_target",
     "convert",
     "encode",
     "format_of",
     "from_pil",
-    "plan_results",
+    "name_results",
     "preview",
     "read_image",
     "read_picture",

@@ -8,8 +8,8 @@ from cclnn.image.formats import FORMATS, HEIC, SUFFIXES, UNREAD, FormatName, rea
 
 
 @dataclass(frozen=True)
-class ResultPlan:
-    """What is to be made of the images of a folder.
+class ResultNames:
+    """Which images of a folder still lack a result, with its name, and which cannot have one.
 
     todo:    image -> its result, where that does not exist yet
     refused: image -> why it gets none: a kind that is not read, or a result that is another image's
@@ -28,7 +28,7 @@ def result_name(image: str, format_name: FormatName = "png") -> str:
     return posixpath.splitext(image)[0] + FORMATS[format_name].suffixes[0]
 
 
-def plan_results(files: Iterable[str], existing: Collection[str], format_name: FormatName = "png") -> ResultPlan:
+def name_results(files: Iterable[str], existing: Collection[str], format_name: FormatName = "png") -> ResultNames:
     """Which of the files are images whose results are to be made; results keep their images' names and subfolders.
 
     Hidden files, and those whose suffix is not that of an image, are passed over. Of images with one result the first
@@ -39,13 +39,13 @@ def plan_results(files: Iterable[str], existing: Collection[str], format_name: F
         existing: what lies where the results go.
         format_name: of the results.
 
-    >>> plan = plan_results(["a.jpg", "a.png", "b.jpg", "c.psd", "notes.txt"], existing=["b.png"])
-    >>> plan.todo
+    >>> names = name_results(["a.jpg", "a.png", "b.jpg", "c.psd", "notes.txt"], existing=["b.png"])
+    >>> names.todo
     {'a.jpg': 'a.png'}
-    >>> plan.refused["a.png"]
+    >>> names.refused["a.png"]
     "its result would replace that of 'a.jpg'"
     """
-    plan, owners, done = ResultPlan(), dict[str, str](), frozenset(existing)
+    names, owners, done = ResultNames(), dict[str, str](), frozenset(existing)
     for image in sorted(files):
         suffix = posixpath.splitext(image)[1].lower()
         unread = UNREAD.get(suffix)
@@ -55,9 +55,9 @@ def plan_results(files: Iterable[str], existing: Collection[str], format_name: F
             continue
         result = result_name(image, format_name)
         if unread:
-            plan.refused[image] = f"{unread} {way_out(unread)}"
+            names.refused[image] = f"{unread} {way_out(unread)}"
         elif (owner := owners.setdefault(result, image)) != image:
-            plan.refused[image] = f"its result would replace that of {owner!r}"
+            names.refused[image] = f"its result would replace that of {owner!r}"
         elif result not in done:
-            plan.todo[image] = result
-    return plan
+            names.todo[image] = result
+    return names
