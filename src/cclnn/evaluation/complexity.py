@@ -32,8 +32,8 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Block:
-    """A part of a network.
+class BlockCost:
+    """What one block of a network costs.
 
     macs:        multiply-adds of convolutions and matrix products, the attention's included
     activations: elements of the outputs of all convolutions and linear layers
@@ -61,7 +61,7 @@ class Cost:
     activations: int
     seconds: Spread | None
     peak_bytes: int | None
-    blocks: tuple[Block, ...]
+    blocks: tuple[BlockCost, ...]
 
 
 def cost(model: nn.Module, size: tuple[int, int], *, repeats: int = 5, memory: bool = True) -> Cost:
@@ -85,7 +85,7 @@ def cost(model: nn.Module, size: tuple[int, int], *, repeats: int = 5, memory: b
     seconds = None
     if repeats:
         seconds, timed = _time(model, size, repeats)
-        blocks = tuple(Block(**{**vars(block), "seconds": timed[block.name]}) for block in blocks)
+        blocks = tuple(BlockCost(**{**vars(block), "seconds": timed[block.name]}) for block in blocks)
     device = _example(model, (1, 1)).device
     return Cost(
         size=size,
@@ -111,7 +111,7 @@ def input_size(scale: int) -> tuple[int, int]:
     return round(rows / scale), round(columns / scale)
 
 
-def _count(model: nn.Module, size: tuple[int, int]) -> tuple[tuple[Block, ...], Block]:
+def _count(model: nn.Module, size: tuple[int, int]) -> tuple[tuple[BlockCost, ...], BlockCost]:
     """Blocks and the whole, from shapes alone: nothing is computed."""
     for length in size:
         check_at_least("size", length, 1)
@@ -126,9 +126,9 @@ def _count(model: nn.Module, size: tuple[int, int]) -> tuple[tuple[Block, ...], 
             hook.remove()
     flops = {name: sum(by_operator.values()) for name, by_operator in operations.get_flop_counts().items()}
 
-    def describe(name: str, module: nn.Module, elements: int) -> Block:
+    def describe(name: str, module: nn.Module, elements: int) -> BlockCost:
         key = ".".join(filter(None, (type(model).__name__, name)))
-        return Block(name, type(module).__name__, count_parameters(module), flops.get(key, 0) // 2, elements)
+        return BlockCost(name, type(module).__name__, count_parameters(module), flops.get(key, 0) // 2, elements)
 
     whole = describe("", model, sum(outputs.elements.values()))
     return tuple(describe(name, module, outputs.elements[name]) for name, module in _blocks(model)), whole

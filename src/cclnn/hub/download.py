@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-BLOCK = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def sha256_of(path: Path) -> str:
 
 def _read_into(state: Any, path: Path) -> str:
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            state.update(block)
+        while chunk := file.read(CHUNK_BYTES):
+            state.update(chunk)
     digest: str = state.hexdigest()
     return digest
 
