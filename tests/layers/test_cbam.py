@@ -55,8 +55,8 @@ def test_channel_gate_sums_the_perceptrons_of_mean_and_maximum():
         return hidden @ gate.excite.weight.T + gate.excite.bias
 
     total = perceptron(x.mean(dim=(2, 3))) + perceptron(x.flatten(2).max(dim=2).values)
-    assert_close(gate.weights(x)[:, :, 0, 0], 1 / (1 + (-total).exp()))
-    assert_close(gate(x), x * gate.weights(x))
+    assert_close(gate.gate(x)[:, :, 0, 0], 1 / (1 + (-total).exp()))
+    assert_close(gate(x), x * gate.gate(x))
 
 
 def test_spatial_attention_looks_at_maximum_then_mean():
@@ -65,7 +65,7 @@ def test_spatial_attention_looks_at_maximum_then_mean():
         layer.conv.weight.copy_(torch.tensor([2.0, -3.0])[None, :, None, None])
     x = torch.randn(2, 5, 4, 3, dtype=torch.float64)
     score = (2 * x.max(dim=1, keepdim=True).values - 3 * x.mean(dim=1, keepdim=True)) / (1 + 1e-5) ** 0.5
-    assert_close(layer.weights(x), score.sigmoid())
+    assert_close(layer.gate(x), score.sigmoid())
     assert_close(layer(x), x * score.sigmoid())
 
 

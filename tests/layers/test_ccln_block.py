@@ -49,7 +49,7 @@ def test_golden_output_parts_and_gradients(name, backend):
     assert_golden(seen["nonlocal_attention"], case["inter.nlsa"], float32=1e-5)
     assert_golden(seen["channel_attention"][0], case["inter.cca"], float32=1e-5)
     assert_golden(seen["residual"], case["inter.local"], float32=1e-5)
-    assert_golden(block.channel_attention.weights(x).flatten(1), case["inter.w_ca"], float32=1e-5)
+    assert_golden(block.channel_attention.channel_weights(x).flatten(1), case["inter.w_ca"], float32=1e-5)
     assert_close(loss, channel_contrastive_loss(case["inter.w_ca"]), rtol=0, atol=1e-6)
     if "cotangent" in case:
         (y * case["cotangent"]).sum().backward()
@@ -124,7 +124,7 @@ def test_sparsity_changes_the_loss_and_nothing_else():
     block = CCLNBlock(32).eval()
     x = torch.randn(2, 32, 5, 7)
     y, _ = block(x)
-    weights = block.channel_attention.weights(x).flatten(1)
+    weights = block.channel_attention.channel_weights(x).flatten(1)
     expected = {
         "contrastive": channel_contrastive_loss(weights),
         "l1": channel_sparsity_loss(weights),

@@ -39,7 +39,7 @@ def test_weights_are_one_gate_per_image_and_channel():
     mean = x.mean(dim=(2, 3))
     hidden = (mean @ layer.squeeze.weight[:, :, 0, 0].T + layer.squeeze.bias).clamp_min(0)
     gate = 1 / (1 + (-(hidden @ layer.excite.weight[:, :, 0, 0].T + layer.excite.bias)).exp())
-    assert_close(layer.weights(x), gate[:, :, None, None])
+    assert_close(layer.channel_weights(x), gate[:, :, None, None])
     assert_close(layer(x), x * gate[:, :, None, None])
 
 
@@ -47,7 +47,7 @@ def test_loss_is_that_of_the_weights_after_the_sigmoid():
     layer = ChannelContrastiveAttention(32, ratio=0.2, margin=0.7)
     x = torch.randn(3, 32, 5, 7)
     out, loss = layer(x)
-    weights = layer.weights(x)
+    weights = layer.channel_weights(x)
     assert_close(loss, channel_contrastive_loss(weights.flatten(1), ratio=0.2, margin=0.7))
     assert_close(out, x * weights)
     assert loss.shape == ()

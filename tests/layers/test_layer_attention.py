@@ -26,31 +26,31 @@ def test_golden_channel_spatial_attention(name):
     assert_golden_layer(case, layer, names)
 
 
-def test_weights_are_largest_for_the_least_similar_map():
-    """Orthogonal maps of one image: each is most like itself, so that it gets the smallest weight."""
+def test_shares_are_largest_for_the_least_similar_map():
+    """Orthogonal maps of one image: each is most like itself, so that it gets the smallest share."""
     maps = torch.eye(3).reshape(1, 3, 1, 1, 3)
-    weights = LayerAttention().weights(maps)[0]
+    shares = LayerAttention().shares(maps)[0]
     low = 1 / (1 + 2 * torch.e)
-    assert_close(weights, torch.full((3, 3), torch.e * low) + torch.eye(3) * (low - torch.e * low))
+    assert_close(shares, torch.full((3, 3), torch.e * low) + torch.eye(3) * (low - torch.e * low))
 
 
-def test_weights_are_nearly_one_hot_for_features_of_usual_size():
+def test_shares_are_nearly_one_hot_for_features_of_usual_size():
     """No scale: 64 channels of 24x24 pixels of unit variance have products of the order of 200 and more."""
-    weights = LayerAttention().weights(torch.randn(1, 11, 64, 24, 24))
-    assert weights.amax(dim=2).gt(0.999).float().mean() > 0.8
+    shares = LayerAttention().shares(torch.randn(1, 11, 64, 24, 24))
+    assert shares.amax(dim=2).gt(0.999).float().mean() > 0.8
 
 
-def test_weights_depend_on_the_number_of_pixels():
+def test_shares_depend_on_the_number_of_pixels():
     maps = torch.randn(1, 3, 2, 1, 1) / 4
-    weights = LayerAttention().weights
-    assert weights(maps.expand(-1, -1, -1, 8, 8)).amax() > weights(maps).amax() + 0.1
+    shares = LayerAttention().shares
+    assert shares(maps.expand(-1, -1, -1, 8, 8)).amax() > shares(maps).amax() + 0.1
 
 
 def test_half_precision_does_not_overflow():
     """Products of 1e6, beyond float16's 65,504."""
     maps = torch.full((1, 2, 1, 10, 10), 100.0, dtype=torch.float16)
     layer = LayerAttention(dtype=torch.float16)
-    assert_close(layer.weights(maps), torch.full((1, 2, 2), 0.5))
+    assert_close(layer.shares(maps), torch.full((1, 2, 2), 0.5))
     assert torch.equal(layer(maps), maps)
 
 

@@ -84,12 +84,12 @@ def test_self_calibrated_block_has_the_parameters_of_pan():
     assert sum(p.numel() for p in SelfCalibratedBlock(c).parameters()) == count
 
 
-def test_weights_sum_to_one_and_follow_the_temperature():
+def test_shares_sum_to_one_and_follow_the_temperature():
     u = image()
     hot, cold = (AttentionInAttentionBlock(6, reduction=2, temperature=t, dtype=torch.float64) for t in (30.0, 0.5))
     cold.load_state_dict(hot.state_dict())
-    assert_close(hot.weights(u).sum(dim=1), torch.ones(2, 1, 1, dtype=torch.float64))
-    log_ratio = [block.weights(u).log().diff(dim=1) for block in (hot, cold)]
+    assert_close(hot.shares(u).sum(dim=1), torch.ones(2, 1, 1, dtype=torch.float64))
+    log_ratio = [block.shares(u).log().diff(dim=1) for block in (hot, cold)]
     assert_close(log_ratio[1], 60 * log_ratio[0])
 
 

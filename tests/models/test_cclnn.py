@@ -83,7 +83,7 @@ def test_sparsity_is_the_loss_of_the_channel_weights(sparsity):
     for block in blocks_of(model):
 
         def record(block, inputs, _):
-            weights = block.channel_attention.weights(inputs[0]).flatten(1)
+            weights = block.channel_attention.channel_weights(inputs[0]).flatten(1)
             match sparsity:
                 case "contrastive":
                     expected.append(channel_contrastive_loss(weights, ratio=0.15))

@@ -39,7 +39,7 @@ networks = pytest.mark.parametrize(
 def network_of(group, case, **arguments):
     """The network with a golden file's weights and rotations; what a checkpoint hides is given, the rest found."""
     kind, others = GROUPS[group]
-    unseen = ARCHITECTURES[kind].architecture.released.unseen
+    unseen = ARCHITECTURES[kind].architecture.unseen
     given = {ours: case.params[theirs] for theirs, ours in PARAMETERS.items() if theirs in case.params}
     hidden = {name: value for name, value in given.items() if name in unseen}
     model = convert_official("auto", case.under("state."), **hidden, **others, **arguments)
@@ -117,7 +117,9 @@ def test_golden_order_of_pixels_and_channel_weights(group, name, monkeypatch):
     )
     for module in model.modules():
         if isinstance(module, ChannelAttention):
-            module.register_forward_hook(lambda layer, inputs, _: weights.append(layer.weights(*inputs).flatten(1)))
+            module.register_forward_hook(
+                lambda layer, inputs, _: weights.append(layer.channel_weights(*inputs).flatten(1))
+            )
     x = case["input.x"] / case.params["rgb_range"]
     model(x)
     n = x.shape[2] * x.shape[3]

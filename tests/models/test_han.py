@@ -49,9 +49,9 @@ def test_layer_attention_is_nearly_one_hot_at_initialisation(white, sharpest):
     rows = torch.linspace(0, 1, 24)[:, None]
     x = (0.5 + 0.5 * torch.sin(9 * rows + torch.arange(24) / 5)).expand(1, 3, 24, 24)
     with torch.no_grad():
-        weights = model.layer_attention.weights(model.stages(model.head(model.sub_mean(x * white))))
-    assert weights.shape == (1, 11, 11)
-    assert weights.amax(dim=2).min() >= sharpest
+        shares = model.layer_attention.shares(model.stages(model.head(model.sub_mean(x * white))))
+    assert shares.shape == (1, 11, 11)
+    assert shares.amax(dim=2).min() >= sharpest
 
 
 def test_attentions_start_as_the_identity():

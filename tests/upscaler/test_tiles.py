@@ -1,4 +1,4 @@
-"""Tiles cover an axis, see enough around what they keep, and blend into each other with weights that sum to one."""
+"""Tiles cover an axis, see enough around what they keep, and blend into each other with factors that sum to one."""
 
 import math
 from itertools import pairwise
@@ -14,7 +14,7 @@ from cclnn.upscaler.tiles import mirrored, spans, stitch, with_context
 
 
 @given(length=st.integers(1, 300), overlap=st.integers(0, 9), extra=st.integers(1, 40), scale=st.integers(1, 4))
-def test_weights_sum_to_one_where_tiles_see_enough(length, overlap, extra, scale):
+def test_factors_sum_to_one_where_tiles_see_enough(length, overlap, extra, scale):
     tile = 2 * overlap + extra
     cover = spans(length, tile, overlap)
     total = torch.zeros(length * scale)
@@ -23,9 +23,9 @@ def test_weights_sum_to_one_where_tiles_see_enough(length, overlap, extra, scale
         assert span.stop - span.start == min(tile, length)
         assert span.start == 0 or span.keep_from - span.start >= overlap
         assert span.stop == length or span.stop - span.keep_to >= overlap
-        weights = span.weights(scale)
-        assert weights.min() >= 0
-        total[span.keep_from * scale : span.keep_to * scale] += weights
+        factors = span.blend_factors(scale)
+        assert factors.min() >= 0
+        total[span.keep_from * scale : span.keep_to * scale] += factors
     assert_close(total, torch.ones_like(total))
     assert cover[0].keep_from == 0
     assert cover[-1].keep_to == length
@@ -48,7 +48,7 @@ def test_a_case_worked_by_hand():
     assert (second.keep_from, second.keep_to) == (13, 26)
     assert (third.keep_from, third.keep_to) == (22, 40)
     ramp = [(1 - math.cos(math.pi * (i + 0.5) / 4)) / 2 for i in range(4)]
-    assert_close(second.weights(1), torch.tensor([*ramp, *[1.0] * 5, *ramp[::-1]]))
+    assert_close(second.blend_factors(1), torch.tensor([*ramp, *[1.0] * 5, *ramp[::-1]]))
 
 
 @pytest.mark.parametrize(("height", "width", "count"), [(10, 10, 1), (10, 11, 2), (25, 11, 10)])

@@ -51,7 +51,7 @@ def channel_weights(model: nn.Module, image: Float[Tensor, "1 c h w"]) -> list[C
     for name, block, x in layer_inputs(model, image, CCLNBlock):
         if block.branch != "nonlocal":
             attention = block.channel_attention
-            weights = attention.weights(x).flatten().sort(descending=True).values
+            weights = attention.channel_weights(x).flatten().sort(descending=True).values
             found.append(ChannelWeights(name, weights, relevant_channels(len(weights), attention.ratio)))
     if not found:
         raise ValueError(f"`model` of class {type(model).__name__} has no CCLN block with channel attention.")

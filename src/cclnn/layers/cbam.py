@@ -20,7 +20,7 @@ class ChannelGate(nn.Module):
 
     >>> import torch
     >>> from cclnn.layers import ChannelGate
-    >>> ChannelGate(32).weights(torch.rand(2, 32, 5, 7)).shape
+    >>> ChannelGate(32).gate(torch.rand(2, 32, 5, 7)).shape
     torch.Size([2, 32, 1, 1])
     """
 
@@ -40,7 +40,7 @@ class ChannelGate(nn.Module):
         self.squeeze = nn.Linear(channels, channels // reduction, device=device, dtype=dtype)
         self.excite = nn.Linear(channels // reduction, channels, device=device, dtype=dtype)
 
-    def weights(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
+    def gate(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
         """One number in (0, 1) per image and channel."""
         check_shape("x", x, "b c h w", c=self.channels)
         pooled = torch.stack([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))])
@@ -48,7 +48,7 @@ class ChannelGate(nn.Module):
         return rearrange(gate, "b c -> b c 1 1")
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return x * self.weights(x)
+        return x * self.gate(x)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, reduction={self.reduction}"
@@ -66,7 +66,7 @@ class SpatialAttention(nn.Module):
 
     >>> import torch
     >>> from cclnn.layers import SpatialAttention
-    >>> SpatialAttention().weights(torch.rand(2, 32, 5, 7)).shape
+    >>> SpatialAttention().gate(torch.rand(2, 32, 5, 7)).shape
     torch.Size([2, 1, 5, 7])
     """
 
@@ -83,7 +83,7 @@ class SpatialAttention(nn.Module):
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False, device=device, dtype=dtype)
         self.norm = nn.BatchNorm2d(1, momentum=0.01, device=device, dtype=dtype)
 
-    def weights(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
+    def gate(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
         """One number in (0, 1) per image and pixel."""
         check_shape("x", x, "b c h w")
         pooled = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)], dim=1)
@@ -91,7 +91,7 @@ class SpatialAttention(nn.Module):
         return gate
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return x * self.weights(x)
+        return x * self.gate(x)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}"

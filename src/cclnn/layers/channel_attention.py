@@ -19,7 +19,7 @@ class ChannelAttention(nn.Module):
 
     >>> attention = ChannelAttention(8, reduction=4)
     >>> features = torch.rand(1, 8, 5, 7)
-    >>> torch.equal(attention(features), features * attention.weights(features))
+    >>> torch.equal(attention(features), features * attention.channel_weights(features))
     True
     """
 
@@ -39,7 +39,7 @@ class ChannelAttention(nn.Module):
         self.squeeze = nn.Conv2d(channels, channels // reduction, 1, device=device, dtype=dtype)
         self.excite = nn.Conv2d(channels // reduction, channels, 1, device=device, dtype=dtype)
 
-    def weights(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
+    def channel_weights(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 1 1"]:
         """W, one number in (0, 1) per image and channel."""
         check_shape("x", x, "b c h w", c=self.channels)
         mean = x.mean(dim=(2, 3), keepdim=True)
@@ -47,7 +47,7 @@ class ChannelAttention(nn.Module):
         return gate
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return x * self.weights(x)
+        return x * self.channel_weights(x)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, reduction={self.reduction}"
@@ -94,7 +94,7 @@ class ChannelContrastiveAttention(BlockWithLoss, ChannelAttention):
     def forward(  # type: ignore[override]  # the loss comes beside the features, by design
         self, x: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"] | tuple[Float[Tensor, "b c h w"], Float[Tensor, ""]]:
-        weights = self.weights(x)
+        weights = self.channel_weights(x)
         return self.result(x * weights, self.loss(weights.flatten(1)))
 
     def loss(self, weights: Float[Tensor, "b c"]) -> Float[Tensor, ""]:

@@ -15,7 +15,7 @@ class LayerAttention(nn.Module):
     as the identity. Any number of maps and pixels.
 
     Quirks: the softmax is that of the *negated* products, as in the released code, so that the least similar map gets
-    the weight; products are not scaled, so that the softmax is nearly one-hot and depends on the number of pixels
+    the most; products are not scaled, so that the softmax is nearly one-hot and depends on the number of pixels
     (docs/quirks.md). Products are computed in float32 or wider, with autocast off: float16 would overflow.
 
     Args:
@@ -24,7 +24,7 @@ class LayerAttention(nn.Module):
     >>> import torch
     >>> from cclnn.layers import LayerAttention
     >>> maps = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).reshape(1, 2, 1, 1, 2)  # two maps of one channel, 1x2 pixels
-    >>> LayerAttention().weights(maps)
+    >>> LayerAttention().shares(maps)
     tensor([[[0.2689, 0.7311],
              [0.7311, 0.2689]]])
     """
@@ -33,8 +33,8 @@ class LayerAttention(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
 
-    def weights(self, maps: Float[Tensor, "b m c h w"]) -> Float[Tensor, "b m m"]:
-        """The weight of map j (last axis) in the output for map i; float32 or wider."""
+    def shares(self, maps: Float[Tensor, "b m c h w"]) -> Float[Tensor, "b m m"]:
+        """The share of map j (last axis) in the output for map i; float32 or wider."""
         check_shape("maps", maps, "b m c h w")
         vectors = maps.flatten(2)
         with without_autocast(maps):
@@ -42,7 +42,7 @@ class LayerAttention(nn.Module):
             return (-torch.bmm(vectors, vectors.mT)).softmax(dim=2)
 
     def forward(self, maps: Float[Tensor, "b m c h w"]) -> Float[Tensor, "b m c h w"]:
-        vectors, shares = maps.flatten(2), (self.gamma * self.weights(maps)).to(maps.dtype)
+        vectors, shares = maps.flatten(2), (self.gamma * self.shares(maps)).to(maps.dtype)
         with without_autocast(maps):
             return torch.baddbmm(vectors, shares, vectors).reshape(maps.shape)
 

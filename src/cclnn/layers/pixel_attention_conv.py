@@ -114,17 +114,17 @@ class AttentionInAttentionBlock(nn.Module):
     (Chen et al. 2021, Eq. 5-8)
 
     att is a `PixelAttentionConv` with a deep gate, non a 3x3 convolution, first and last 1x1 convolutions; f is a leaky
-    ReLU 0.2. The weights a and b set for each image how much the attention branch counts. No layer but the gate's 1x1
+    ReLU 0.2. The shares a and b set for each image how much the attention branch counts. No layer but the gate's 1x1
     convolution has a bias.
 
     Args:
         channels: c, the number of feature channels.
-        reduction: the weights come from channels // reduction hidden units; must divide channels.
+        reduction: the shares come from channels // reduction hidden units; must divide channels.
         temperature: t, 30 in A2N: at initialisation a and b are nearly 1/2.
         device, dtype: of parameters and buffers, as for torch's own layers.
 
     >>> block = AttentionInAttentionBlock(8)
-    >>> block.weights(torch.zeros(1, 8, 5, 7)).flatten(1)  # nothing seen: both branches count alike
+    >>> block.shares(torch.zeros(1, 8, 5, 7)).flatten(1)  # nothing seen: both branches count alike
     tensor([[0.5000, 0.5000]], grad_fn=<ViewBackward0>)
     """
 
@@ -152,7 +152,7 @@ class AttentionInAttentionBlock(nn.Module):
         self.plain = conv(channels, channels, 3, factory)
         self.last = conv(channels, channels, 1, factory)
 
-    def weights(self, u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 1 1"]:
+    def shares(self, u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 1 1"]:
         """(a, b) of each image: the shares of the attention branch and of the plain one; they sum to 1."""
         scores: Tensor = self.excite(self.squeeze(u.mean(dim=(2, 3))).relu())
         return (scores / self.temperature).softmax(dim=1)[:, :, None, None]
@@ -160,8 +160,8 @@ class AttentionInAttentionBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         check_shape("x", x, "b c h w", c=self.channels)
         u = leaky(self.first(x))
-        weights = self.weights(u)
-        branch: Tensor = self.last(leaky(weights[:, :1] * self.attention(u) + weights[:, 1:] * self.plain(u)))
+        shares = self.shares(u)
+        branch: Tensor = self.last(leaky(shares[:, :1] * self.attention(u) + shares[:, 1:] * self.plain(u)))
         return x + branch
 
     def extra_repr(self) -> str:

@@ -24,14 +24,14 @@ class Span:
     fade_in: int = 0
     fade_out: int = 0
 
-    def weights(self, scale: int) -> Float[Tensor, " n"]:
-        """Weight of every kept output pixel: 1, and half a cosine where tiles are blended; the two weights sum to 1."""
-        weights = torch.ones((self.keep_to - self.keep_from) * scale)
+    def blend_factors(self, scale: int) -> Float[Tensor, " n"]:
+        """Factor of every kept output pixel: 1, half a cosine where two tiles are blended, whose factors sum to 1."""
+        factors = torch.ones((self.keep_to - self.keep_from) * scale)
         if self.fade_in:
-            weights[: self.fade_in * scale] = _ramp(self.fade_in * scale)
+            factors[: self.fade_in * scale] = _ramp(self.fade_in * scale)
         if self.fade_out:
-            weights[-self.fade_out * scale :] = 1 - _ramp(self.fade_out * scale)
-        return weights
+            factors[-self.fade_out * scale :] = 1 - _ramp(self.fade_out * scale)
+        return factors
 
     def shifted(self, by: int) -> "Span":
         """The same span `by` pixels further along the axis."""
@@ -106,9 +106,9 @@ def stitch(
             sr = compute(row, col)
             if band is None:
                 band = sr.new_zeros(*sr.shape[:2], (row.keep_to - row.keep_from) * scale, width * scale)
-            weights = row.weights(scale)[:, None] * col.weights(scale)
+            factors = row.blend_factors(scale)[:, None] * col.blend_factors(scale)
             kept = sr[:, :, _inner(row, scale), _inner(col, scale)]
-            band[:, :, :, col.keep_from * scale : col.keep_to * scale] += kept * weights.to(kept)
+            band[:, :, :, col.keep_from * scale : col.keep_to * scale] += kept * factors.to(kept)
         assert band is not None  # there is a column
         if shared is not None:
             band[:, :, : shared.shape[2]] += shared
