@@ -19,7 +19,7 @@ def larger(a: int, b: int) -> int:
 
 
 def parts(total: int, size: int) -> int:
-    """How many parts of `size` hold `total`, 1 or more: total / size rounded up. Of positive numbers alone, because
+    """How many parts of `size` hold `total`, 1 or more: total / size rounded up. Both must be positive, because
     ONNX divides integers towards zero and Python towards minus infinity: -(-total // size) is wrong in an ONNX file.
     """
     return (total + size - 1) // size

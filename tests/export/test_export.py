@@ -77,7 +77,7 @@ def test_options_of_the_attention_agree_at_ten_sizes(tmp_path):
 
 
 def test_half_precision_comes_near_and_is_stored(convolutions, tmp_path):
-    """Of every architecture, integrations/test_half_exports.py shows that it comes near."""
+    """integrations/test_half_exports.py shows for every architecture that its half-precision file comes near."""
     import onnx
 
     half = tmp_path / "half.onnx"

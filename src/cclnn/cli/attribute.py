@@ -152,8 +152,8 @@ def _attention(model: "SRModel", lr: "Tensor", window: tuple[int, int, int]) -> 
 
     row, column = ((start + window[2] // 2) // model.scale for start in window[:2])
     blocks = attended_pixels(model, lr, (row, column))
-    met = ", ".join(f"{int((block.weights > 0).sum())} in {block.block}" for block in blocks)
-    return attention_figure(lr, (row, column), blocks), f"row {row}, column {column} of the input meets {met}"
+    counts = ", ".join(f"{int((block.weights > 0).sum())} in {block.block}" for block in blocks)
+    return attention_figure(lr, (row, column), blocks), f"row {row}, column {column} of the input meets {counts}"
 
 
 def _channels(model: "SRModel", lr: "Tensor") -> tuple["Figure", str]:

@@ -41,7 +41,7 @@ CHECKED_DENSE = (
 TOLERANCE, HALF_TOLERANCE = 1e-5, 2e-2
 EXAMPLE = (2, 3, 19, 23)
 OPSET = 20
-SMALLEST = ValueRanges(2, int_oo)  # what torch.export assumes of every dynamic size, and nobody checks: 1 works too
+SMALLEST = ValueRanges(2, int_oo)  # torch.export assumes dynamic sizes of 2 or more; no file checks it, and 1 works too
 
 
 class _Portable(nn.Module):
