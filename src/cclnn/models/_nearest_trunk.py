@@ -12,6 +12,7 @@ from cclnn._checks import check_at_least, check_positive
 from cclnn._typing import Float, Tensor
 from cclnn.layers.nearest_upsampler import NearestScale, NearestUpsampler
 from cclnn.models._base import SRModel
+from cclnn.models._taking import take
 
 
 class NearestSR(SRModel):
@@ -72,13 +73,11 @@ NEAREST = (
 
 def infer_nearest(tensors: Mapping[str, Tensor], _given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that tensors show; x2 and x3 have the same tensors, only x4 has more."""
-    for needed in ("head.weight", "tail.weight"):
-        if needed not in tensors:
-            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it a PAN or an A2N?")
+    head, tail = take(tensors, "head.weight", "tail.weight", of="a PAN or an A2N")
     return {
         **({"scale": 4} if "upsampler.steps.1.conv1.weight" in tensors else {}),
-        "channels": tensors["head.weight"].shape[0],
-        "up_channels": tensors["tail.weight"].shape[1],
+        "channels": head.shape[0],
+        "up_channels": tail.shape[1],
         "n_blocks": len({found[1] for name in tensors if (found := re.match(r"body\.(\d+)\.", name))}),
     }
 

@@ -10,6 +10,7 @@ from cclnn._checks import check_at_least
 from cclnn._typing import Tensor
 from cclnn.layers.residual_channel_attention import ResidualGroup
 from cclnn.models._base import SRModel
+from cclnn.models._taking import take
 from cclnn.models._trunk import LAST, TRUNK, infer_trunk
 
 
@@ -44,11 +45,7 @@ def infer_groups(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dic
     """The arguments that tensors show."""
     inferred = infer_trunk(tensors, given)
     del inferred["n_resblocks"]
-    squeezed = tensors.get("body.0.blocks.0.attention.squeeze.weight")
-    if squeezed is None:
-        raise ValueError(
-            "`state_dict` has no tensor for 'body.0.blocks.0.attention.squeeze.weight'; is it an RCAN or a HAN?"
-        )
+    (squeezed,) = take(tensors, "body.0.blocks.0.attention.squeeze.weight", of="an RCAN or a HAN")
     return {
         **inferred,
         "n_groups": sum(bool(re.fullmatch(r"body\.\d+\.conv\.weight", name)) for name in tensors),

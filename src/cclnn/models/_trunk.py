@@ -12,6 +12,7 @@ from cclnn._typing import Float, Tensor
 from cclnn.layers.mean_shift import DIV2K_MEAN, MeanShift
 from cclnn.layers.upsampler import Upsampler, check_scale
 from cclnn.models._base import SRModel
+from cclnn.models._taking import take
 
 WHITES = (1.0, 255.0)  # values of white that released weights expect
 
@@ -98,11 +99,10 @@ LAST = (("body.{i}.*", "body.{i}.*"),)
 
 def infer_trunk(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the trunk that its tensors show; one that is `given` is not needed from them."""
-    for needed in ("head.weight", "tail.0.0.weight", "sub_mean.bias"):
-        if needed not in tensors:
-            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it a network of the EDSR family?")
-    channels = tensors["head.weight"].shape[0]
-    factor = tensors["tail.0.0.weight"].shape[0] // channels
+    names = ("head.weight", "tail.0.0.weight", "sub_mean.bias")
+    head, tail, bias = take(tensors, *names, of="a network of the EDSR family")
+    channels = head.shape[0]
+    factor = tail.shape[0] // channels
     steps = sum(bool(re.fullmatch(r"tail\.0\.\d+\.weight", name)) for name in tensors)
     inferred: dict[str, Any] = {
         "scale": 3 if factor == 9 else 2**steps,
@@ -110,7 +110,7 @@ def infer_trunk(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict
         "n_resblocks": sum(bool(re.fullmatch(r"body\.\d+\.conv1\.weight", name)) for name in tensors),
     }
     if "rgb_range" not in given:
-        inferred["rgb_range"] = infer_white(tensors["sub_mean.bias"])
+        inferred["rgb_range"] = infer_white(bias)
     return inferred
 
 

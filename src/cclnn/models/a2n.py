@@ -12,6 +12,7 @@ from cclnn.layers.pixel_attention_conv import AttentionInAttentionBlock
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Depth, Factor, White, Width
 from cclnn.models._nearest_trunk import NEAREST, NearestSR, infer_nearest
+from cclnn.models._taking import take
 
 
 class A2N(NearestSR):
@@ -63,9 +64,7 @@ class A2N(NearestSR):
 def infer_a2n(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that tensors show: the trunk's, and the reduction."""
     inferred = infer_nearest(tensors, given)
-    squeezed = tensors.get("body.0.squeeze.weight")
-    if squeezed is None:
-        raise ValueError("`state_dict` has no tensor for 'body.0.squeeze.weight'; is it an A2N?")
+    (squeezed,) = take(tensors, "body.0.squeeze.weight", of="an A2N")
     return {**inferred, "reduction": inferred["channels"] // squeezed.shape[0]}
 
 

@@ -16,6 +16,7 @@ from cclnn.layers.non_local_sparse_attention import Similarity
 from cclnn.models._architecture import Architecture
 from cclnn.models._arguments import ChunkSize, Depth, Hashes, Scale, Seed, Width
 from cclnn.models._base import SRModel
+from cclnn.models._taking import take
 from cclnn.models._trunk import infer_attention
 from cclnn.ops.sparse_attention import Backend
 
@@ -142,13 +143,11 @@ class SmallCCLNN(SRModel):
 
 def infer_small(tensors: Mapping[str, Tensor], _given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that tensors show."""
-    for needed in ("head.weight", "tail.weight", "body.0.0.weight"):
-        if needed not in tensors:
-            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it a SmallCCLNN?")
-    channels = tensors["head.weight"].shape[0]
+    head, tail, _ = take(tensors, "head.weight", "tail.weight", "body.0.0.weight", of="a SmallCCLNN")
+    channels = head.shape[0]
     squeezed = [tensor for name, tensor in tensors.items() if name.endswith("channel_attention.squeeze.weight")]
     return {
-        "scale": math.isqrt(tensors["tail.weight"].shape[0] // 3),
+        "scale": math.isqrt(tail.shape[0] // 3),
         "channels": channels,
         "n_units": sum(bool(re.fullmatch(r"body\.\d+\.0\.weight", name)) for name in tensors),
         "n_convs": sum(bool(re.fullmatch(r"body\.0\.\d+\.weight", name)) for name in tensors),

@@ -17,6 +17,7 @@ from cclnn.layers.self_exemplars import SLOPE, STAGES, SelfExemplarsMining
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Depth, Scale, White, Width
 from cclnn.models._base import SRModel
+from cclnn.models._taking import take
 from cclnn.models._trunk import infer_white
 
 
@@ -125,19 +126,17 @@ def restore(model: CSNLN, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def infer_csnln(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
     """The scale by the kernel and the stages of the cell, the width, the depth by the width of the tail."""
-    for needed in ("cell.fuse.0.enlarge.0.weight", "head.0.0.weight", "tail.weight", "sub_mean.bias"):
-        if needed not in tensors:
-            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it a CSNLN?")
-    channels = tensors["head.0.0.weight"].shape[0]
+    names = ("cell.fuse.0.enlarge.0.weight", "head.0.0.weight", "tail.weight", "sub_mean.bias")
+    up, head, tail, bias = take(tensors, *names, of="a CSNLN")
+    channels = head.shape[0]
     stages = len({name for name in tensors if re.fullmatch(r"cell\.reduce\.\d+\.0\.weight", name)})
-    kernel = tensors["cell.fuse.0.enlarge.0.weight"].shape[-1]
     inferred: dict[str, Any] = {
-        "scale": 3 if kernel == STAGES[3][0].kernel else 2 * stages,
+        "scale": 3 if up.shape[-1] == STAGES[3][0].kernel else 2 * stages,
         "channels": channels,
-        "depth": tensors["tail.weight"].shape[1] // channels,
+        "depth": tail.shape[1] // channels,
     }
     if "rgb_range" not in given:
-        inferred["rgb_range"] = infer_white(tensors["sub_mean.bias"])
+        inferred["rgb_range"] = infer_white(bias)
     return inferred
 
 

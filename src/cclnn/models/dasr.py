@@ -12,6 +12,7 @@ from cclnn._typing import Float, Tensor
 from cclnn.layers.degradation_aware import DegradationAwareGroup, DegradationEncoder, leaky
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Depth, Scale, White, Width
+from cclnn.models._taking import take
 from cclnn.models._trunk import ResidualSR, infer_trunk
 
 
@@ -100,21 +101,15 @@ def infer_dasr(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[
     """The arguments that tensors show: the trunk's, groups and blocks, the encoder's widths."""
     inferred = infer_trunk(tensors, given)
     del inferred["n_resblocks"]
-    shown = {
-        name: tensors.get(name)
-        for name in ("body.0.blocks.0.aware1.squeeze.weight", "encoder.body.6.weight", "represent.weight")
-    }
-    for name, tensor in shown.items():
-        if tensor is None:
-            raise ValueError(f"`state_dict` has no tensor for {name!r}; is it a DASR?")
-    squeeze, middle, represent = (tensor.shape for tensor in shown.values() if tensor is not None)
+    names = ("body.0.blocks.0.aware1.squeeze.weight", "encoder.body.6.weight", "represent.weight")
+    squeeze, middle, represent = take(tensors, *names, of="a DASR")
     return {
         **inferred,
         "n_groups": sum(bool(re.fullmatch(r"body\.\d+\.conv\.weight", name)) for name in tensors),
         "n_blocks": sum(bool(re.fullmatch(r"body\.0\.blocks\.\d+\.conv1\.weight", name)) for name in tensors),
-        "reduction": inferred["channels"] // squeeze[0],
-        "hidden": middle[0],
-        "features": represent[1],
+        "reduction": inferred["channels"] // squeeze.shape[0],
+        "hidden": middle.shape[0],
+        "features": represent.shape[1],
     }
 
 

@@ -16,6 +16,7 @@ from cclnn.layers.weight_norm_conv import WeightNormConv2d
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Depth, Width
 from cclnn.models._base import SRModel
+from cclnn.models._taking import take
 
 
 class DiVANet(SRModel):
@@ -96,10 +97,8 @@ def renames() -> Iterator[tuple[str, str]]:
 
 def infer_divanet(tensors: Mapping[str, Tensor], _given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that tensors show."""
-    for needed in ("head.direction", "upsampler.0.direction"):
-        if needed not in tensors:
-            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it a DiVANet?")
-    channels, up = tensors["head.direction"].shape[0], tensors["upsampler.0.direction"]
+    head, up = take(tensors, "head.direction", "upsampler.0.direction", of="a DiVANet")
+    channels = head.shape[0]
     larger = 4 if "upsampler.1.direction" in tensors else 2
     return {
         "scale": 3 if up.shape[0] == 9 * channels else larger,

@@ -17,6 +17,7 @@ from cclnn.layers.projection import activated, convolve, enlarge, reduce
 from cclnn.models._architecture import Architecture
 from cclnn.models._arguments import Depth, Scale, White, Width
 from cclnn.models._feedback import FeedbackSR
+from cclnn.models._taking import take
 from cclnn.models._trunk import infer_white
 
 SCALES = (2, 3, 4)
@@ -166,17 +167,16 @@ class DLNFN(FeedbackSR):
 
 def infer_dlnfn(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that tensors show; the number of iterations is none of them."""
-    for needed in ("tail.weight", "block.enlarge.0.weight", "block.weigh.squeeze.0.weight", "sub_mean.bias"):
-        if needed not in tensors:
-            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it a DLNFN?")
-    channels, kernel = tensors["tail.weight"].shape[1], tensors["block.enlarge.0.weight"].shape[-1]
+    names = ("tail.weight", "block.enlarge.0.weight", "block.weigh.squeeze.0.weight", "sub_mean.bias")
+    tail, up, squeeze, bias = take(tensors, *names, of="a DLNFN")
+    channels, kernel = tail.shape[1], up.shape[-1]
     return {
         "scale": next((scale for scale in SCALES if GEOMETRIES[scale].kernel == kernel), None),
         "channels": channels,
         "n_affine": sum(bool(re.fullmatch(r"head\.\d+\.1\.weight", name)) for name in tensors) - 1,
         "n_groups": sum(bool(re.fullmatch(r"block\.local\.enlarge\.\d+\.0\.weight", name)) for name in tensors),
-        "reduction": 2 * channels // tensors["block.weigh.squeeze.0.weight"].shape[0],
-        **({} if "rgb_range" in given else {"rgb_range": infer_white(tensors["sub_mean.bias"])}),
+        "reduction": 2 * channels // squeeze.shape[0],
+        **({} if "rgb_range" in given else {"rgb_range": infer_white(bias)}),
     }
 
 

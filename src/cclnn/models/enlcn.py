@@ -10,6 +10,7 @@ from cclnn.layers.efficient_non_local_attention import EfficientNonLocalContrast
 from cclnn.layers.residual import ResBlock
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Depth, Factor, Scale, Seed, White, Width
+from cclnn.models._taking import take
 from cclnn.models._trunk import LAST, TRUNK, ResidualSR, infer_trunk, with_attentions
 
 
@@ -79,9 +80,7 @@ class ENLCN(ResidualSR):
 def infer_enlcn(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that tensors show: the trunk's, and the sizes of the first attention's embedding."""
     inferred = infer_trunk(tensors, given)
-    projection = tensors.get("body.0.projection")
-    if projection is None:
-        raise ValueError("`state_dict` has no tensor for 'body.0.projection'; is it an ENLCN?")
+    (projection,) = take(tensors, "body.0.projection", of="an ENLCN")
     return {
         **inferred,
         "n_features": projection.shape[0],

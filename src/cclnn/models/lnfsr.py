@@ -15,6 +15,7 @@ from cclnn.layers.self_exemplars import SelfExemplarsMining
 from cclnn.models._architecture import Architecture
 from cclnn.models._arguments import Depth, Scale, White, Width
 from cclnn.models._feedback import FeedbackSR
+from cclnn.models._taking import take
 from cclnn.models._trunk import infer_white
 
 SCALES = (2, 3, 4)
@@ -163,16 +164,13 @@ class LNFSR(FeedbackSR):
 
 def infer_lnfsr(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that tensors show; the number of iterations is none of them."""
-    for needed in ("tail.weight", "ufd.up.0.0.weight", "sub_mean.bias"):
-        if needed not in tensors:
-            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it an LNFSR?")
-    kernel = tensors["ufd.up.0.0.weight"].shape[-1]
+    tail, up, bias = take(tensors, "tail.weight", "ufd.up.0.0.weight", "sub_mean.bias", of="an LNFSR")
     return {
-        "scale": next((scale for scale in SCALES if GEOMETRIES[scale].kernel == kernel), None),
-        "channels": tensors["tail.weight"].shape[1],
+        "scale": next((scale for scale in SCALES if GEOMETRIES[scale].kernel == up.shape[-1]), None),
+        "channels": tail.shape[1],
         "n_layers": sum(bool(re.fullmatch(r"deep\.convs\.\d+\.weight", name)) for name in tensors),
         "n_groups": sum(bool(re.fullmatch(r"feedback\.enlarge\.\d+\.0\.weight", name)) for name in tensors),
-        **({} if "rgb_range" in given else {"rgb_range": infer_white(tensors["sub_mean.bias"])}),
+        **({} if "rgb_range" in given else {"rgb_range": infer_white(bias)}),
     }
 
 

@@ -13,6 +13,7 @@ from cclnn._typing import Float, Tensor
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Scale
 from cclnn.models._enlarged import Colours, EnlargedSR, enlarged_radius
+from cclnn.models._taking import take
 
 WIDTHS = (64, 32)
 OUTER, LAST = 9, 5  # kernel sizes of the first and the last convolution
@@ -61,12 +62,10 @@ class SRCNN(EnlargedSR):
 
 def infer_srcnn(tensors: Mapping[str, Tensor], _given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that tensors show; the scale is none of them."""
-    for needed in ("conv1.weight", "conv2.weight"):
-        if needed not in tensors:
-            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it an SRCNN?")
+    first, middle = take(tensors, "conv1.weight", "conv2.weight", of="an SRCNN")
     return {
-        "kernel": tensors["conv2.weight"].shape[-1],
-        "colours": "rgb" if tensors["conv1.weight"].shape[1] == 3 else "y",
+        "kernel": middle.shape[-1],
+        "colours": "rgb" if first.shape[1] == 3 else "y",
     }
 
 

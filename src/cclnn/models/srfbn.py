@@ -14,6 +14,7 @@ from cclnn.layers.projection import convolve, enlarge
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Depth, Scale, White, Width
 from cclnn.models._feedback import FeedbackSR
+from cclnn.models._taking import take
 
 
 class SRFBN(FeedbackSR):
@@ -68,10 +69,8 @@ class SRFBN(FeedbackSR):
 
 def infer_srfbn(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
     """The scale by the kernel of the enlarging convolution, the width, the groups."""
-    for needed in ("enlarge.0.weight", "tail.weight"):
-        if needed not in tensors:
-            raise ValueError(f"`state_dict` has no tensor for {needed!r}; is it SRFBN's?")
-    channels, _, kernel, _ = tensors["enlarge.0.weight"].shape
+    up, _ = take(tensors, "enlarge.0.weight", "tail.weight", of="SRFBN's")
+    channels, _, kernel, _ = up.shape
     scales = {geometry.kernel: scale for scale, geometry in GEOMETRIES.items()}
     if "scale" not in given and kernel not in scales:
         raise ValueError(f"`state_dict`: a kernel of {kernel} pixels belongs to no scale of SRFBN.")

@@ -13,6 +13,7 @@ from cclnn.layers.mean_shift import MeanShift
 from cclnn.models._architecture import Architecture, Released
 from cclnn.models._arguments import Depth, Scale, White, Width
 from cclnn.models._enlarged import Colours, EnlargedSR, enlarged_radius
+from cclnn.models._taking import take
 from cclnn.models._trunk import infer_white
 
 
@@ -103,9 +104,7 @@ def port_names(model: VDSR, official: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 def infer_vdsr(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that tensors show; the scale is none of them."""
-    if "body.0.weight" not in tensors:
-        raise ValueError("`state_dict` has no tensor for 'body.0.weight'; is it a VDSR?")
-    first = tensors["body.0.weight"]
+    (first,) = take(tensors, "body.0.weight", of="a VDSR")
     inferred: dict[str, Any] = {
         "channels": first.shape[0],
         "n_layers": sum(bool(re.fullmatch(r"body\.\d+\.weight", name)) for name in tensors),
