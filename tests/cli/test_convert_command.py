@@ -55,7 +55,7 @@ def test_auto_converts_every_architecture_there_and_back(kind, container, suffix
     """As trainers save it, in a container and from several GPUs: no tensor changes."""
     official = to_official(kind(**kind.architecture.small))
     torch.save({container: {f"module.{key}": tensor for key, tensor in official.items()}}, tmp_path / "in.pt")
-    hidden = [name for name in kind.architecture.small if name in kind.architecture.released.unseen]
+    hidden = [name for name in kind.architecture.small if name in kind.architecture.unseen]
     settings = [part for name in hidden for part in ("--set", f"{name}={kind.architecture.small[name]}")]
     done = run(tmp_path / "in.pt", "--arch", "auto", "-o", tmp_path / "ours", *settings)
     assert done.exit_code == 0, done.output

@@ -1,7 +1,10 @@
 """One record is all that a new architecture takes: everything works with one that is nothing like EDSR."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -72,13 +75,13 @@ Wavy.architecture = Architecture(
     size_multiple=MULTIPLE,
     low_precision=("bf16",),
     input_channels="y",
+    infer=infer_wavy,
+    unseen=("slope",),
     released=Released(
         source="https://example.org/waves.git",
         license="mit",
         signature="net.wave_0.scale",
         renames=(("net.wave_{i}.*", "steps.{i}.*"), ("net.gain", "gamma")),
-        infer=infer_wavy,
-        unseen=("slope",),
         unpack=lambda official: {
             key.replace(".scale", ".weight").replace(".shift", ".bias"): tensor for key, tensor in official.items()
         },
@@ -179,15 +182,19 @@ def test_is_counted_described_and_evaluated(model, tmp_path):
     assert 0 < evaluation.result("wavy", "Set").psnr < 60
 
 
-def test_the_guide_is_true(monkeypatch):
-    """docs/guide/new-model.md: its class and record, run as they stand."""
-    guide = Path(__file__).parents[2] / "docs" / "guide" / "new-model.md"
-    code = [dedent(block) for block in re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL)]
+def guide():
+    """The class of docs/guide/new-model.md with its record, as they stand there."""
+    path = Path(__file__).parents[2] / "docs" / "guide" / "new-model.md"
+    code = [dedent(block) for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)]
     assert len(code) == 2
     names = {}
     for block in code:
-        exec(compile(block, guide.name, "exec"), names)
-    kind = names["SRCNNish"]
+        exec(compile(block, path.name, "exec"), names)
+    return names["SRCNNish"]
+
+
+def test_the_guide_is_true(monkeypatch):
+    kind = guide()
     monkeypatch.setitem(registry.ARCHITECTURES, "SRCNNish", kind)
     model = cclnn.create_model("srcnnish", scale=2)
     assert count_parameters(model) == kind.architecture.parameters["srcnnish"][2]
@@ -195,3 +202,21 @@ def test_the_guide_is_true(monkeypatch):
     official = cclnn.pretrained.to_official(model)
     assert official.keys() == {"conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"}
     assert cclnn.convert_official("auto", official).config == model.config
+
+
+def test_the_tests_over_every_model_pass_with_the_guides_record(tmp_path):
+    """In a process that registers it before pytest collects them."""
+    tests = Path(__file__).parents[1]
+    plugin = "from test_new_architecture import guide, registry\nregistry.ARCHITECTURES['SRCNNish'] = guide()\n"
+    (tmp_path / "registers.py").write_text(plugin)
+    files = ("models/test_every_model.py", "models/test_registry.py", "pretrained/test_state_dicts.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "registers", "-k", "SRCNNish"]
+    path = os.pathsep.join(map(str, (tmp_path, tests, Path(__file__).parent)))
+    done = subprocess.run(
+        [*command, *(tests / file for file in (*files, "pretrained/test_released.py"))],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 40

@@ -115,7 +115,7 @@ def test_released_to_ours_to_released_is_the_identity(kind, name, scale):
     record = kind.architecture
     model, official = official_of(name, scale=scale, **record.small)
     assert detect(official) == next(iter(record.variants))
-    hidden = {argument: model.config[argument] for argument in record.released.unseen}
+    hidden = {argument: model.config[argument] for argument in record.unseen}
     again = convert_official("auto", official, **hidden)
     assert type(again) is kind
     assert again.config == model.config

@@ -14,15 +14,12 @@ from cclnn.models.registry import models
 from cclnn.pretrained import from_state_dict, recognize, to_official
 
 WEIGHTS = Path(cclnn.__file__).parent / "weights"
-# Arguments that tensors do not show, as small models set them; and the networks whose scale they do not show.
-HIDDEN = {"n_steps", "margin"}
-ANY_SCALE = {"SRCNN", "VDSR", "PAN", "A2N"}
 
 
 def small(name, scale):
     """A small model of which names and shapes tell everything."""
-    seen = {key: value for key, value in models()[name].record.small.items() if key not in HIDDEN}
-    return create_model(name, scale=scale, **seen)
+    record = models()[name].record
+    return create_model(name, scale=scale, **{key: record.small[key] for key in record.small.keys() - record.unseen})
 
 
 def cases():
@@ -31,7 +28,7 @@ def cases():
         pytest.param(next(iter(kind.architecture.variants)), scale, id=f"{kind.__name__}-x{scale}")
         for kind in ARCHITECTURES.values()
         for scale in kind.architecture.scales
-        if scale == 2 or kind.__name__ not in ANY_SCALE
+        if scale == 2 or "scale" not in kind.architecture.unseen
     ]
 
 

@@ -75,9 +75,7 @@ def convert(
     size = sum(tensor.numel() for tensor in model.state_dict().values())
     told = ", ".join(f"{name} {value}" for name, value in model.config.items())
     click.echo(f"wrote {output}: {type(model).__name__} with {size:,} parameters; {told}")
-    released = model.architecture.released
-    unseen = [name for name in (released.unseen if released else ()) if name not in arguments]
-    if unseen:
+    if unseen := [name for name in model.architecture.unseen if name not in arguments]:
         assumed = ", ".join(f"{name} {model.config[name]}" for name in unseen)
         click.echo(f"assumed, since the checkpoint cannot reveal it (--set changes it): {assumed}")
 

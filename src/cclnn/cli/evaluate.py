@@ -195,8 +195,7 @@ def _converted(name: str, file: Path, scale: int) -> "SRModel":
     from cclnn.models.registry import find_variant
     from cclnn.pretrained import convert_official
 
-    released = find_variant(name).record.released
-    hidden = {"scale": scale} if released is not None and "scale" in released.unseen else {}
+    hidden = {"scale": scale} if "scale" in find_variant(name).record.unseen else {}
     return convert_official(name, read_state_dict(file), **hidden)
 
 

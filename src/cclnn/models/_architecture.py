@@ -13,6 +13,11 @@ LowPrecision = Literal["bf16", "fp16"]
 Infer: TypeAlias = Callable[[Tensors, Mapping[str, Any]], dict[str, Any]]
 
 
+def nothing_revealed(_tensors: Tensors, _given: Mapping[str, Any]) -> dict[str, Any]:
+    """No argument: checkpoints have the sizes of the named models."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Released:
     """How checkpoints of the released code look, and how they become ours.
@@ -27,9 +32,6 @@ class Released:
         signature: template of a key that checkpoints of this architecture have, or several, of which they have one
             each. Where those of others have it too, the architecture is meant whose `renames` take every key.
         renames: pairs of templates; a key that none of them matches is an error.
-        infer: (tensors under our names, arguments given by the caller) -> the constructor arguments that shapes and
-            values reveal.
-        unseen: arguments that change the output but that no checkpoint can reveal.
         dropped: templates of official keys that hold nothing to keep; `restore` makes again those that a
             checkpoint must have.
         unpack: official tensors (without wrappers' prefixes) -> the tensors that `renames` takes, where values or
@@ -41,8 +43,6 @@ class Released:
     license: str
     signature: str | tuple[str, ...]
     renames: tuple[tuple[str, str], ...]
-    infer: Infer
-    unseen: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     unpack: Callable[[Tensors], dict[str, Tensor]] | None = None
     restore: Callable[[Any, Tensors], dict[str, Tensor]] | None = None
@@ -72,8 +72,10 @@ class Architecture:
             another scale do not fit, and training gives them no matrix optimiser.
         trained_apart: templates, as in `Released`, of parameters that the image does not depend on: a loss outside the
             network trains them.
+        infer: (tensors under our names, arguments given by the caller) -> the constructor arguments that shapes and
+            values reveal: none by default.
+        unseen: arguments that change the output but that no checkpoint can reveal.
         released: how released checkpoints look; None where no code or weights were released.
-        infer: where no code was released, what `Released.infer` is elsewhere.
         note: a restriction to print beside the name wherever models are listed.
         small: arguments that make every variant small enough for a test of a second.
     """
@@ -93,8 +95,9 @@ class Architecture:
     input_range: float = 1.0
     upscaling: tuple[str, ...] = ("tail.**",)
     trained_apart: tuple[str, ...] = ()
+    infer: Infer = nothing_revealed
+    unseen: tuple[str, ...] = ()
     released: Released | None = None
-    infer: Infer | None = None
     note: str = ""
     small: Mapping[str, Any] = field(default_factory=dict)
 

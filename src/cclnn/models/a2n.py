@@ -25,7 +25,7 @@ class A2N(NearestSR):
         channels: feature channels of the body.
         up_channels: feature channels of the upsampler.
         n_blocks: attention-in-attention blocks.
-        reduction: hidden units of the branch weights are channels // reduction; must divide channels.
+        reduction: the branches' shares come from channels // reduction hidden units; must divide channels.
         temperature: of the softmax over the two branches.
         rgb_range: value of white that the weights expect; the image itself is always in [0, 1].
         device, dtype: where and as what the parameters are made, as in torch's own modules.
@@ -84,6 +84,8 @@ A2N.architecture = Architecture(
     receptive_radius="global",
     upscaling=("upsampler.**", "tail.**"),
     input_range=255.0,
+    infer=infer_a2n,
+    unseen=("scale", "temperature", "rgb_range"),
     released=Released(
         source="https://github.com/haoyuc/A2N",
         license="none found",
@@ -100,8 +102,6 @@ A2N.architecture = Architecture(
             ("AAB_trunk.{i}.non_attention.*", "body.{i}.plain.*"),
             ("AAB_trunk.{i}.conv_last.*", "body.{i}.last.*"),
         ),
-        infer=infer_a2n,
-        unseen=("scale", "temperature", "rgb_range"),
     ),
     small={"channels": 16, "up_channels": 8, "n_blocks": 2},
 )

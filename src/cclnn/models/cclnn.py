@@ -148,6 +148,8 @@ CCLNN.architecture = Architecture(
         "cclnn-t": {2: 963_011},
     },
     receptive_radius="global",
+    infer=infer_cclnn,
+    unseen=("res_scale", "n_hashes", "chunk_size"),
     released=Released(  # no code was released: NLSN's layout, with a block's parts named pa, nlsa, cca and res
         source="none: NLSN's layout, with a block's parts named pa, nlsa, cca and res",
         license="no code released",
@@ -163,8 +165,6 @@ CCLNN.architecture = Architecture(
             ("body.{i}.res.body.2.*", "body.{i}.residual.conv2.*"),
             *LAST,
         ),
-        infer=infer_cclnn,
-        unseen=("res_scale", "n_hashes", "chunk_size"),
     ),
     small={"channels": 16, "n_resblocks": 2},
 )

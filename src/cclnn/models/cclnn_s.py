@@ -171,5 +171,6 @@ SmallCCLNN.architecture = Architecture(
     parameters={"cclnn-s": {2: 432_460, 3: 438_955, 4: 448_048}},
     receptive_radius="global",
     infer=infer_small,
+    unseen=("n_hashes", "chunk_size", "stride"),
     small={"channels": 32, "n_units": 2},
 )

@@ -158,6 +158,7 @@ CSNLN.architecture = Architecture(
     scales=(2, 3, 4),
     parameters={"csnln": {2: 3_061_289, 3: 6_010_409, 4: 6_568_627}},
     receptive_radius="global",
+    infer=infer_csnln,
     released=Released(
         source="https://github.com/SHI-Labs/Cross-Scale-Non-Local-Attention",
         license="mit",
@@ -169,7 +170,6 @@ CSNLN.architecture = Architecture(
             ("tail.0.*", "tail.*"),
             *cell_renames(),
         ),
-        infer=infer_csnln,
         dropped=("SEM.**.escape_NaN",),
         restore=restore,
     ),

@@ -145,6 +145,7 @@ DASR.architecture = Architecture(
     receptive_radius="global",
     input_range=255.0,
     trained_apart=("encoder.head.**",),
+    infer=infer_dasr,
     released=Released(
         source="https://github.com/LongguangWang/DASR",
         license="mit",
@@ -173,7 +174,6 @@ DASR.architecture = Architecture(
             ("E.encoder_q.E.**", "encoder.body.**"),
             ("E.encoder_q.mlp.**", "encoder.head.**"),
         ),
-        infer=infer_dasr,
         dropped=("E.encoder_k.**", "E.queue", "E.queue_ptr"),  # of momentum contrast, in training
         unpack=linear_gates,
         restore=convolved_gates,

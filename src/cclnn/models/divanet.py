@@ -124,12 +124,12 @@ DiVANet.architecture = Architecture(
     parameters={"divanet": {2: 902_388, 3: 949_108, 4: 939_764}},
     receptive_radius="global",
     upscaling=("upsampler.**", "tail.**"),
+    infer=infer_divanet,
     released=Released(
         source="https://github.com/pbehjatii/DiVANet",
         license="non-commercial research",
         signature="b1.rb1.DiVA.conv_h.weight",
         renames=tuple(renames()),
-        infer=infer_divanet,
     ),
     small={"channels": 16, "n_blocks": 2},
 )

@@ -197,6 +197,7 @@ DLNFN.architecture = Architecture(
     scales=SCALES,
     parameters={"dlnfn": {2: 2_407_706, 3: 3_153_178, 4: 4_013_338}},
     infer=infer_dlnfn,
+    unseen=("n_steps",),
     note="reconstruction from the abstract, not comparable with the published numbers",
     small={"channels": 8, "n_groups": 2, "n_steps": 2, "reduction": 4},
 )

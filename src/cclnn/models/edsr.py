@@ -66,13 +66,13 @@ EDSR.architecture = Architecture(
     },
     receptive_radius=trunk_radius,
     input_range=255.0,
+    infer=infer_trunk,
+    unseen=("res_scale",),
     released=Released(
         source="https://github.com/sanghyun-son/EDSR-PyTorch",
         license="mit",
         signature="body.0.body.0.weight",
         renames=(*TRUNK, *LAST),
-        infer=infer_trunk,
-        unseen=("res_scale",),
     ),
     small={"channels": 16, "n_resblocks": 2},
 )

@@ -102,6 +102,8 @@ ENLCN.architecture = Architecture(
     variants={"enlcn": {}},
     parameters={"enlcn": {2: 41_223_067, 3: 44_173_467, 4: 43_583_387}},
     receptive_radius="global",
+    infer=infer_enlcn,
+    unseen=("res_scale", "amplification", "margin", "seed"),
     released=Released(
         source="https://github.com/Zj-BinXia/ENLCA",
         license="none found",
@@ -114,8 +116,6 @@ ENLCN.architecture = Architecture(
             ("body.{i}.attn_fn.projection_matrix", "body.{i}.projection"),
             *LAST,
         ),
-        infer=infer_enlcn,
-        unseen=("res_scale", "amplification", "margin", "seed"),
     ),
     small={"channels": 32, "n_resblocks": 2, "margin": 20.0},
 )

@@ -108,6 +108,7 @@ HAN.architecture = Architecture(
     parameters={"han": {2: 15_924_057, 3: 16_108_697, 4: 16_071_769, 8: 16_219_481}},
     receptive_radius="global",
     input_range=255.0,
+    infer=infer_groups,
     released=Released(
         source="https://github.com/wwlCape/HAN",
         license="apache-2.0",
@@ -120,7 +121,6 @@ HAN.architecture = Architecture(
             ("last.*", "merge.*"),
             *GROUPS,
         ),
-        infer=infer_groups,
         unpack=with_flat_kernel,
         restore=with_deep_kernel,
     ),

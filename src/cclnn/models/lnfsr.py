@@ -189,6 +189,7 @@ LNFSR.architecture = Architecture(
     scales=SCALES,
     parameters={"lnfsr": {2: 3_870_024, 3: 5_406_024, 4: 6_467_474}},
     infer=infer_lnfsr,
+    unseen=("n_steps",),
     note="reconstruction from the abstract, not comparable with the published numbers",
     small={"channels": 8, "n_layers": 3, "n_groups": 2, "n_steps": 2},
 )

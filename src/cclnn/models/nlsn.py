@@ -113,6 +113,8 @@ NLSN.architecture = Architecture(
     variants={"nlsn": {}, "nlsn-l": {"channels": 128, "n_resblocks": 16}},
     parameters={"nlsn": {2: 41_796_187, 3: 44_746_587, 4: 44_156_507}},
     receptive_radius="global",
+    infer=infer_nlsn,
+    unseen=("res_scale", "n_hashes", "chunk_size"),
     released=Released(
         source="https://github.com/HarukiYqM/Non-Local-Sparse-Attention",
         license="none found",
@@ -123,8 +125,6 @@ NLSN.architecture = Architecture(
             ("body.{i}.conv_assembly.0.*", "body.{i}.conv_assembly.*"),
             *LAST,
         ),
-        infer=infer_nlsn,
-        unseen=("res_scale", "n_hashes", "chunk_size"),
     ),
     small={"channels": 16, "n_resblocks": 2},
 )

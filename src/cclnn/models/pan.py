@@ -67,6 +67,8 @@ PAN.architecture = Architecture(
     parameters={"pan": {2: 261_403, 3: 261_403, 4: 272_419}},
     receptive_radius=pan_radius,
     upscaling=("upsampler.**", "tail.**"),
+    infer=infer_nearest,
+    unseen=("scale", "rgb_range"),
     released=Released(
         source="https://github.com/zhaohengyuan1/PAN",
         license="none found",
@@ -81,8 +83,6 @@ PAN.architecture = Architecture(
             ("SCPA_trunk.{i}.PAConv.k4.*", "body.{i}.attention.conv2.*"),
             ("SCPA_trunk.{i}.conv3.*", "body.{i}.merge.*"),
         ),
-        infer=infer_nearest,
-        unseen=("scale", "rgb_range"),
     ),
     small={"channels": 16, "up_channels": 8, "n_blocks": 2},
 )

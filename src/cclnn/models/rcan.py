@@ -61,12 +61,12 @@ RCAN.architecture = Architecture(
     parameters={"rcan": {2: 15_444_667, 3: 15_629_307, 4: 15_592_379}},
     receptive_radius="global",
     input_range=255.0,
+    infer=infer_groups,
     released=Released(
         source="https://github.com/yulunzhang/RCAN",
         license="none found",
         signature="body.0.body.0.body.3.conv_du.0.weight",
         renames=GROUPS,
-        infer=infer_groups,
         unpack=name_last,
         restore=number_last,
     ),

@@ -112,6 +112,7 @@ RNAN.architecture = Architecture(
     receptive_radius="global",
     low_precision=("bf16",),  # float16 overflows: over queries, a pixel may gather every other's value with weight 1
     input_range=255.0,
+    infer=infer_rnan,
     released=Released(
         source="https://github.com/yulunzhang/RNAN",
         license="none found",
@@ -123,7 +124,6 @@ RNAN.architecture = Architecture(
             *attention_renames("body.{i}", "body.{i}", non_local=False),
             *LAST,
         ),
-        infer=infer_rnan,
     ),
     small={"channels": 8, "n_groups": 3},
 )

@@ -94,12 +94,12 @@ SRCNN.architecture = Architecture(
     receptive_radius=srcnn_radius,
     upscaling=(),
     input_channels="y",
+    infer=infer_srcnn,
+    unseen=("scale",),
     released=Released(
         source="http://mmlab.ie.cuhk.edu.hk/projects/SRCNN.html",
         license="academic use",
         signature="conv3.weight",
         renames=(("conv1.*", "conv1.*"), ("conv2.*", "conv2.*"), ("conv3.*", "conv3.*")),
-        infer=infer_srcnn,
-        unseen=("scale",),
     ),
 )

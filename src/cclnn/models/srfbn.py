@@ -102,6 +102,8 @@ SRFBN.architecture = Architecture(
     },
     receptive_radius=srfbn_radius,
     input_range=255.0,
+    infer=infer_srfbn,
+    unseen=("n_steps", "rgb_range"),
     released=Released(
         source="https://github.com/Paper99/SRFBN_CVPR19",
         license="mit",
@@ -120,8 +122,6 @@ SRFBN.architecture = Architecture(
             ("out.**", "enlarge.**"),
             ("conv_out.0.*", "tail.*"),
         ),
-        infer=infer_srfbn,
-        unseen=("n_steps", "rgb_range"),
     ),
     small={"channels": 8, "n_groups": 2, "n_steps": 2},
 )

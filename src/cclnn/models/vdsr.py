@@ -137,6 +137,8 @@ VDSR.architecture = Architecture(
     receptive_radius=vdsr_radius,
     upscaling=(),
     input_channels="y",
+    infer=infer_vdsr,
+    unseen=("scale", "rgb_range"),
     released=Released(
         source="https://github.com/twtygqyy/pytorch-vdsr",
         license="none found",
@@ -146,8 +148,6 @@ VDSR.architecture = Architecture(
             ("add_mean.*", "add_mean.*"),
             ("body.{i}.0.*", "body.{i}.*"),
         ),
-        infer=infer_vdsr,
-        unseen=("scale", "rgb_range"),
         unpack=same_names,
         restore=port_names,
     ),

@@ -9,7 +9,7 @@ from cclnn._typing import Tensor
 from cclnn.hub.container import check_finite
 from cclnn.hub.names import unpack, unwrap
 from cclnn.hub.renames import inverted, pattern, rename
-from cclnn.models._architecture import Infer, Released, Tensors
+from cclnn.models._architecture import Released, Tensors
 from cclnn.models._base import SRModel
 from cclnn.models._files import check_fit, fill, weightless
 from cclnn.models.registry import ARCHITECTURES, find_variant
@@ -45,14 +45,12 @@ def convert_official(architecture: str, state_dict: Mapping[str, Any], **argumen
     kept = kept_of(official, rules)
     check_tensors(kept)
     tensors = _renamed(rules.unpack(kept) if rules.unpack else kept, rules, kind)
-    return with_tensors(kind, tensors, arguments, rules.infer, named, f"the official {named} state dict")
+    return with_tensors(kind, tensors, arguments, named, f"the official {named} state dict")
 
 
-def twin_of(
-    kind: type[SRModel], tensors: Tensors, arguments: Mapping[str, Any], infer: Infer, named: str, source: str
-) -> SRModel:
+def twin_of(kind: type[SRModel], tensors: Tensors, arguments: Mapping[str, Any], named: str, source: str) -> SRModel:
     """The model that `with_tensors` makes, on the meta device: its shapes without its numbers."""
-    inferred = {**infer(tensors, arguments), **arguments}
+    inferred = {**kind.architecture.infer(tensors, arguments), **arguments}
     variant = find_variant(_variant_like(kind, inferred) or named)
     model = weightless(kind, {**variant.given, **inferred})
     check_fit(model, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, source)
@@ -60,7 +58,7 @@ def twin_of(
 
 
 def with_tensors(
-    kind: type[SRModel], tensors: Tensors, arguments: Mapping[str, Any], infer: Infer, named: str, source: str
+    kind: type[SRModel], tensors: Tensors, arguments: Mapping[str, Any], named: str, source: str
 ) -> SRModel:
     """The model of class `kind` that has these tensors, in eval mode.
 
@@ -68,14 +66,13 @@ def with_tensors(
         kind: its class.
         tensors: our key -> tensor.
         arguments: given by the caller; they override what is inferred.
-        infer: as in `Released`.
         named: the variant that other arguments come from where none has the inferred size.
         source: of the tensors, in words.
 
     Raises:
         ValueError: names or shapes do not fit, or a number is not finite; `source` is named.
     """
-    model = twin_of(kind, tensors, arguments, infer, named, source)
+    model = twin_of(kind, tensors, arguments, named, source)
     check_finite(tensors, "`state_dict`")
     fill(model, {name: tensor.cpu() for name, tensor in tensors.items()})
     return model.eval()

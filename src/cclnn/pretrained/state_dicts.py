@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from cclnn._typing import Tensor
 from cclnn.hub.names import unpack, unwrap
 from cclnn.hub.renames import rename
-from cclnn.models._architecture import Infer, Released, Tensors
+from cclnn.models._architecture import Released, Tensors
 from cclnn.models._base import SRModel
 from cclnn.models.registry import ARCHITECTURES
 from cclnn.pretrained.released import check_tensors, kept_of, twin_of, with_tensors
@@ -25,7 +25,6 @@ class Reading(NamedTuple):
 
     kind: type[SRModel]
     tensors: Tensors
-    infer: Infer
 
     @property
     def named(self) -> str:
@@ -35,7 +34,7 @@ class Reading(NamedTuple):
     def fits(self) -> bool:
         """Whether the class, built as the tensors tell, has these very names and shapes."""
         try:
-            twin_of(self.kind, self.tensors, {}, self.infer, self.named, SOURCE)
+            twin_of(self.kind, self.tensors, {}, self.named, SOURCE)
         except UNFIT:
             return False
         return True
@@ -69,7 +68,7 @@ def from_state_dict(
     if found is None:
         tried, shown = ", ".join(kind.__name__ for kind in kinds), ", ".join(sorted(map(str, state_dict))[:4])
         raise ValueError(f"{SOURCE} does not hold the tensors of a network that cclnn has ({tried}): it holds {shown}.")
-    return with_tensors(found.kind, found.tensors, arguments, found.infer, found.named, SOURCE)
+    return with_tensors(found.kind, found.tensors, arguments, found.named, SOURCE)
 
 
 def recognize(state_dict: Mapping[str, Any], *, among: Iterable[type[SRModel]] | None = None) -> type[SRModel] | None:
@@ -102,13 +101,11 @@ def _read(state_dict: Mapping[str, Any], kinds: tuple[type[SRModel], ...]) -> Re
 
 def _readings(kind: type[SRModel], state: Mapping[str, Any]) -> Iterator[Reading]:
     """The state as the class's tensors: under released names where the rules take every key, and under our names."""
-    rules, infer = kind.architecture.released, kind.architecture.infer
-    if rules is not None:
-        infer = rules.infer
-        if (kept := _checked(kept_of(state, rules))) and (ours := _renamed(kept, rules)):
-            yield Reading(kind, ours, infer)
-    if infer is not None and (tensors := _checked(state)):
-        yield Reading(kind, tensors, infer)
+    rules = kind.architecture.released
+    if rules is not None and (kept := _checked(kept_of(state, rules))) and (ours := _renamed(kept, rules)):
+        yield Reading(kind, ours)
+    if tensors := _checked(state):
+        yield Reading(kind, tensors)
 
 
 def _renamed(official: Tensors, rules: Released) -> dict[str, Tensor] | None:
