@@ -46,7 +46,7 @@ types: .venv/dev
 	$(BIN)/mypy
 
 docs: .venv/dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
 
 examples: .venv/dev
 	$(BIN)/python examples/use_block.py

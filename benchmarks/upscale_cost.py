@@ -205,7 +205,7 @@ def markdown(results: dict[str, Any]) -> str:
         ]
     if "tiles" in results:
         lines += [
-            "| tile | PSNR, dB | below the whole image, dB | seam |",
+            "| tile | PSNR, dB | over the whole image, dB | seam |",
             "|---|---|---|---|",
             *(tile_row(row) for row in results["tiles"]["rows"]),
             "",
@@ -221,7 +221,7 @@ def speed_row(row: dict[str, Any]) -> str:
 
 def tile_row(row: dict[str, Any]) -> str:
     seam = f"{max(row['seam'].values()):.3f}" if row["seam"] else ""
-    return f"| {row['tile']} | {row['psnr']:.3f} | {row['cost']:.3f} | {seam} |"
+    return f"| {row['tile']} | {row['psnr']:.3f} | {0 - row['cost']:+.3f} | {seam} |"
 
 
 def large_line(large: dict[str, Any]) -> str:

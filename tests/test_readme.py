@@ -5,6 +5,7 @@ import re
 from importlib import resources
 from pathlib import Path
 from runpy import run_path
+from statistics import median
 
 import pytest
 
@@ -59,6 +60,25 @@ def test_the_speed_is_the_measured_one():
         "the network `cclnn-l`, batch of 4, 48x48, training step, fp32": "cclnn-l 4x48x48 training fp32",
     }.items():
         assert line(label, case) in README
+
+
+def test_the_released_code_took_what_the_sentence_says():
+    """Medians over the cases of one run: of released / reference, and of released / ours in bf16."""
+    rows = json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text())["rows"]
+
+    def ratios(number, other, digits):
+        cases = [row for row in rows if "released" in row and row["number"] == number]
+        assert len(cases) == 20
+        found = (median(row["released"][unit] / row[other][unit] for row in cases) for unit in ("seconds", "bytes"))
+        return [f"{ratio:.{digits}f}" for ratio in found]
+
+    text = " ".join(README.split())
+    time, memory = ratios("fp32", "reference", 2)
+    assert f"in fp32 it took {time} times the time and {memory} times the memory of `reference`" in text
+    time, memory = ratios("bf16", "reference", 2)
+    assert f"it took {time} and {memory} times as much" in text
+    time, memory = ratios("bf16", "chunked", 1)
+    assert f"the layer is then {time} times faster and takes {memory} times less memory" in text
 
 
 # network of the comparison -> its name here and the arguments that make it; the others are not in the library

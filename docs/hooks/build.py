@@ -5,6 +5,7 @@ A reader's browser draws MathML by itself: no script and nothing to fetch.
 
 import html
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ from mkdocs.structure.files import File, Files
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 QUOTE = re.compile(r"^\{\{ README: (.+) \}\}$", re.MULTILINE)
 DISPLAY = re.compile(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', re.DOTALL)
+
+# griffe reads literals alone; these names are made from the records, and mkdocstrings asks for none of them by `__all__`.
+UNREAD = "Unsupported item in cclnn.models.__all__: ARCHITECTURES (use strings only)"
+
+
+def on_startup(**_: Any) -> None:
+    """Pass over the one warning that is none, so that a strict build fails on every other."""
+    logging.getLogger("mkdocs.plugins.griffe").addFilter(lambda record: UNREAD not in record.getMessage())
 
 
 def on_page_markdown(markdown: str, *, config: MkDocsConfig, **_: Any) -> str:

@@ -43,7 +43,7 @@ def load(
     Args:
         source: a name of `list_pretrained()` ("cclnn-s-x2"); a folder written by `model.save_pretrained`; a
             `.safetensors` file written by cclnn, with or without its suffix; or
-            "hf-hub:org/repo[@revision][/subfolder]".
+            `hf-hub:org/repo[@revision][/subfolder]`.
         revision: branch, tag or commit of a "hf-hub:" source; with a commit nothing can change under you.
         cache_dir: folder for downloads; None is the Hub client's own.
         token: access token for the Hub; None is the one that `hf auth login` stored, False none.

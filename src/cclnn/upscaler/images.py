@@ -40,7 +40,7 @@ class Upscaler:
     (NLSN, CCLNN) sees one tile at a time: its result depends a little on the tile. `tile="auto"` is a fixed number,
     512, unless the memory at hand is too small for it.
 
-    Beyond its edges the image is mirrored, 8 pixels far, so that flat pictures keep their colour to the corners.
+    Beyond its edges the image is mirrored by 8 pixels, so that flat pictures keep their colour to the corners.
     Opacity is upscaled apart from colour, after colour has spread from visible pixels into invisible ones.
 
     Args:
