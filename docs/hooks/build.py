@@ -19,7 +19,7 @@ INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 QUOTE = re.compile(r"^\{\{ README: (.+) \}\}$", re.MULTILINE)
 DISPLAY = re.compile(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', re.DOTALL)
 
-# griffe reads literals alone; these names are made from the records, and mkdocstrings asks for none of them by `__all__`.
+# griffe reads literals alone; these names are made from the records.
 UNREAD = "Unsupported item in cclnn.models.__all__: ARCHITECTURES (use strings only)"
 
 

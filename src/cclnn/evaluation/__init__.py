@@ -1,5 +1,6 @@
 """Evaluation by the papers' protocol: datasets, tables, cost, figures."""
 
+from cclnn.evaluation import figures
 from cclnn.evaluation.benchmark import bicubic, evaluate
 from cclnn.evaluation.complexity import Cost, cost
 from cclnn.evaluation.datasets import Dataset, Pair, find_dataset
@@ -16,6 +17,7 @@ __all__ = [
     "bicubic",
     "cost",
     "evaluate",
+    "figures",
     "find_dataset",
     "paired_difference",
     "peak_memory",

@@ -41,6 +41,7 @@ _HOME = {
     "write_picture": "write",
     "write_png": "write",
 }
+_MODULES = {"animation", *_HOME.values()}
 
 __all__ = [
     "FORMATS",
@@ -71,6 +72,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"cclnn.image.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"cclnn.image.{name}")
     raise AttributeError(f"module 'cclnn.image' has no attribute {name!r}")
 
 
