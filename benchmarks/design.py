@@ -120,7 +120,7 @@ class Training:
         kind = "muon" if case.muon_lr else "adam"
         self.optimizer = make_optimizer(self.model, kind=kind, lr=1e-3, muon_lr=case.muon_lr, beta2=case.beta2)
         self.patches = patches.Patches(hr, None, chosen, side=case.patch, scale=2, candidates=3, seed=100)
-        self.objective = CCLNNLoss(weight=4e-3, warmup=L1_ALONE)
+        self.objective = CCLNNLoss(warmup=L1_ALONE)
 
     def step(self, number: int, factor: float) -> float:
         """One step; its processor time in seconds, without that of cutting the patches."""

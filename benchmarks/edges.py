@@ -7,8 +7,6 @@ PSNR is that of `cclnn evaluate`, on Y with `scale` pixels shaved off each side,
 
 import argparse
 import json
-import os
-import platform
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -17,6 +15,7 @@ import torch
 
 import cclnn
 from cclnn._files import write_atomically
+from cclnn._machine import facts
 from cclnn.evaluation import find_dataset
 from cclnn.metrics import psnr
 from cclnn.upscaler.network import Edges
@@ -31,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a dataset as `cclnn evaluate` takes it")
     folder = parser.parse_args().folder
-    found: dict[str, Any] = {"device": f"{platform.machine()}, {os.cpu_count()} cores, fp32", "data": folder.name}
+    found: dict[str, Any] = {"machine": facts(gpu=False), "data": folder.name}
     for name in published("clean").values():
         upscalers = {
             edges: cclnn.Upscaler(name, edges=edges, tile="none", precision="fp32", device="cpu") for edges in EDGES

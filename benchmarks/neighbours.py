@@ -10,7 +10,6 @@ the median over the turns counts, so that a drift of the machine hits all alike.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import torch
 
 from cclnn import NonLocalSparseAttention
 from cclnn._files import write_atomically
+from cclnn._machine import facts
 
 RESULTS = Path(__file__).parent / "results" / "neighbours.json"
 BUSY = "while True: pass"
@@ -47,8 +47,7 @@ def main() -> None:
     medians = {" ".join(key): statistics.median(values) for key, values in seconds.items()}
     least = medians["default alone"]
     found = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
+        "machine": facts(gpu=False),
         "seconds": {name: round(value, 4) for name, value in medians.items()},
         "times as long as alone": {name: round(value / least, 2) for name, value in medians.items()},
     }

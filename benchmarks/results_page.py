@@ -24,6 +24,7 @@ from cclnn.attribution import attended_pixels, channel_weights, local_attributio
 from cclnn.evaluation import Evaluation, bicubic, evaluate, figures, find_dataset, tables
 from cclnn.evaluation.datasets import Pair
 from cclnn.evaluation.differences import paired_difference
+from cclnn.evaluation.paper import ABLATIONS
 from cclnn.metrics import psnr
 from cclnn.ops import rgb_to_y
 from cclnn.pretrained import list_pretrained
@@ -37,15 +38,7 @@ PUBLISHED = {  # bicubic, as quoted in the papers since VDSR
     "Set5": {2: 33.66, 3: 30.39, 4: 28.42},
     "B100": {2: 29.56, 3: 27.21, 4: 25.96},
 }
-PAPER_X2 = {  # Set5, Tables 1 and 2
-    "EDSR": 38.07,
-    "NLSN": 38.09,
-    "CCLNN-Local": 38.05,
-    "CCLNN-Non-L": 38.13,
-    "CCLNN-NSparse": 38.17,
-    "CCLNN-TSparse": 38.14,
-    "CCLNN": 38.19,
-}
+PAPER_X2 = {setting.label: setting.psnr for table in ABLATIONS.values() for setting in table}  # Set5
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97.5 % quantiles, 1 to 9 degrees
 CROP, WINDOW = 128, 16  # of the diffusion index: HR pixels per side of the image's middle, and of the window's
 BOX = (84, 218, 60, 64)  # row, column, height, width of the detail shown
@@ -345,8 +338,9 @@ def _ablation_table() -> str:
         found.setdefault(row["algorithm"], []).append(row)
     rows = []
     for name, mine in found.items():
+        psnr = PAPER_X2.get(name, PAPER_X2.get(f"{name}-L"))  # the paper compares the light networks
         scores = [_with_interval([row[key] for row in mine]) for key in ("validation", "Set5", "B100")]
-        rows.append([name, f"{mine[0]['parameters']:,}", *scores, f"{PAPER_X2[name]:.2f}" if name in PAPER_X2 else "-"])
+        rows.append([name, f"{mine[0]['parameters']:,}", *scores, f"{psnr:.2f}" if psnr else "-"])
     return tables.table(["algorithm", "parameters", "8 held out photographs", "Set5", "B100", "paper, Set5"], rows)
 
 

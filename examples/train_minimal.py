@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     generator = torch.Generator().manual_seed(0)  # patches
     *images, held_out = load_images(options.photos, smallest=SCALE * options.patch)
     model = create_model(options.model, scale=SCALE).train()
-    objective = CCLNNLoss(weight=4e-3, warmup=options.steps // 10)  # L1 alone in the first tenth (Eq. 5-6)
+    objective = CCLNNLoss(warmup=options.steps // 10)  # L1 alone in the first tenth (Eq. 5-6)
     optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
 
     options.out.mkdir(parents=True, exist_ok=True)

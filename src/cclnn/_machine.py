@@ -39,25 +39,23 @@ def peak_growth(call: Callable[[], object], device: torch.device) -> int:
     On a GPU: torch's allocated memory. On a CPU: the resident set of this process, so memory that malloc kept from an
     earlier call hides what this one takes; measure in a fresh process.
     """
+    before = restart_peak(device)
+    call()
+    return peak_memory(device) - before
+
+
+def restart_peak(device: torch.device) -> int:
+    """Bytes in use now, as `peak_growth` counts them; `peak_memory` counts from here on."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        call()
-        return torch.cuda.max_memory_allocated(device) - before
-    before = restart_peak()
-    call()
-    return peak_resident() - before
-
-
-def restart_peak() -> int:
-    """Bytes of this process that are resident now; `peak_resident` counts from here on."""
+        return torch.cuda.memory_allocated(device)
     CLEAR_PEAK.write_text("5")
     return _status("VmRSS")
 
 
-def peak_resident() -> int:
-    """The largest number of bytes of this process that were resident since `restart_peak`."""
-    return _status("VmHWM")
+def peak_memory(device: torch.device) -> int:
+    """The largest number of bytes in use since `restart_peak`."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
 
 
 def has_fast_bf16(device: torch.device) -> bool:

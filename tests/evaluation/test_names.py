@@ -7,7 +7,7 @@ import cclnn.evaluation
 def test_names():
     assert set(cclnn.evaluation.__all__) == {
         *("Cost", "Dataset", "Difference", "Evaluation", "Pair", "bicubic", "cost", "evaluate", "find_dataset"),
-        *("paired_difference", "peak_memory", "with_peak"),
+        *("figures", "paired_difference", "peak_memory", "with_peak"),
     }
     assert set(cclnn.attribution.__all__) == {
         *("Attended", "Attribution", "ChannelWeights", "attended_pixels", "blur_path", "channel_weights"),

@@ -1,6 +1,8 @@
 """Configurations: captured from the constructor's call, and checked where a file holds them."""
 
+import inspect
 import json
+import re
 from typing import Annotated, Literal
 
 import pytest
@@ -10,7 +12,20 @@ import cclnn
 from cclnn._arguments import Later, Length, Range, captured, problems_of
 from cclnn.hub.description import parse
 from cclnn.models._files import build, describe, weightless
-from cclnn.models.registry import models
+from cclnn.models.registry import ARCHITECTURES, models
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_repr_shows_every_argument(kind):
+    """Those of the configuration by the model, the attention's backend by its layers."""
+    model = kind(**kind.architecture.small, device="meta")
+    arguments = inspect.signature(kind).parameters.keys() - {"device", "dtype", "backend"}
+    assert model.config.keys() == arguments
+    first, shown = repr(model).splitlines()[:2]
+    assert first == f"{kind.__name__}("
+    assert {f"{name}={value!r}" for name, value in model.config.items()} == set(re.split(r", (?=\w+=)", shown.strip()))
+    if "backend" in inspect.signature(kind).parameters:
+        assert "backend='reference'" in repr(kind(**kind.architecture.small, backend="reference", device="meta"))
 
 
 class Toy:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from cclnn.losses.objective import CONTRASTIVE_WEIGHT
 from cclnn.models import list_models
 from cclnn.precision import PRECISIONS
 from cclnn_training import degradations
@@ -62,7 +63,7 @@ class Settings:
     schedule: str = setting("cosine", "of the learning rates, see schedules.py", ("steps", "cosine", "one-cycle"))
     decay_every: int = setting(200_000, "steps until the learning rate halves, for --schedule steps")
     warmup: int = setting(500, "steps of linear growth before the schedule (one-cycle has its own)")
-    contrastive_weight: float = setting(4e-3, "lambda, the weight of the blocks' loss (Eq. 6)")
+    contrastive_weight: float = setting(CONTRASTIVE_WEIGHT, "lambda, the weight of the blocks' loss (Eq. 6)")
     contrastive_after: int = setting(2500, "steps on L1 alone (paper: 15 % of them)")
     clip: float = setting(1.0, "largest norm of the gradient; 0: any")
     ema: float = setting(0.999, "decay of the average of the weights that is validated and kept; 0: no average")

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import torch
 
-from cclnn._machine import peak_growth, peak_resident, reports_peak_memory, restart_peak
+from cclnn import _machine
 from cclnn._typing import Tensor
 
 ResultT = TypeVar("ResultT")
@@ -32,7 +32,7 @@ def peak_memory(run: Callable[[Tensor], Tensor], size: tuple[int, int], *, devic
         ValueError: `run` cannot be pickled, or its class is defined in a script or notebook.
         RuntimeError: the measuring process failed.
     """
-    if not reports_peak_memory(torch.device(device)):
+    if not _machine.reports_peak_memory(torch.device(device)):
         return None
     with tempfile.TemporaryDirectory(prefix="cclnn-") as folder:
         path = Path(folder) / "call"
@@ -70,13 +70,10 @@ def with_peak(call: Callable[[], ResultT], *, device: str = "cpu") -> tuple[Resu
         What the call returned, and the bytes.
     """
     where = torch.device(device)
-    if not reports_peak_memory(where):
+    if not _machine.reports_peak_memory(where):
         return call(), None
-    if where.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(where)
-        return call(), torch.cuda.max_memory_allocated(where)
-    restart_peak()
-    return call(), peak_resident()
+    _machine.restart_peak(where)
+    return call(), _machine.peak_memory(where)
 
 
 def _measure(path: str) -> int:
@@ -86,7 +83,7 @@ def _measure(path: str) -> int:
         run.eval().to(device)
         x = x.to(next(run.parameters(), x).dtype)
     with torch.no_grad():
-        return peak_growth(lambda: run(x), x.device)
+        return _machine.peak_growth(lambda: run(x), x.device)
 
 
 if __name__ == "__main__":

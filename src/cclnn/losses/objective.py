@@ -7,6 +7,8 @@ from torch.nn import functional as F
 from cclnn._checks import check_at_least
 from cclnn._typing import Float, Tensor
 
+CONTRASTIVE_WEIGHT = 4e-3  # lambda of the paper
+
 
 class CCLNNLoss(nn.Module):
     """loss = mean |sr - hr| + lambda * block_loss, with lambda = 0 during warm-up.   (Liu et al. 2024, Eq. 5-6)
@@ -22,7 +24,7 @@ class CCLNNLoss(nn.Module):
     (tensor(0.2500), tensor(0.7500))
     """
 
-    def __init__(self, *, weight: float = 4e-3, warmup: int = 150) -> None:
+    def __init__(self, *, weight: float = CONTRASTIVE_WEIGHT, warmup: int = 150) -> None:
         super().__init__()
         check_at_least("weight", weight, 0)
         check_at_least("warmup", warmup, 0)
