@@ -74,6 +74,7 @@ class Worker:
             return self._run_pages(job, place, started, source, pages, batch=batch)
         picture = _read(source, job.page if isinstance(job.page, int) else None, self.keep_damaged)
         self._prepare_target(job, batch=batch)
+        self._check_fits(picture, job)  # before torch is loaded
         result, choice = self._upscale(picture, job, place, read_compression(source))
         lossless = self.lossless or (self.lossless_as_source and result.metadata.lossless)
         size = _write(result, job, self.quality, lossless=lossless)
@@ -83,10 +84,9 @@ class Worker:
     def _upscale(
         self, picture: "Picture", job: Job, place: str, compression: "Compression | None"
     ) -> "tuple[Picture, Choice | None]":
-        """The picture as the target's format holds it, upscaled, and the choice of weights."""
+        """The picture, which fits the target's format, as this holds it, upscaled; and the choice of weights."""
         from cclnn.image.write import convert
 
-        self._check_fits(picture, job)  # before torch is loaded
         fitting = convert(picture, job.format)
         with self._bar(place + job.source.name) as progress:
             choice = self.upscaler.choose(picture.height, picture.width, compression)
