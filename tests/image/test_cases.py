@@ -503,6 +503,7 @@ def test_a_large_profile_is_kept_whole_or_told(tmp_path, format_name):
 
 
 @pytest.mark.filterwarnings("ignore::cclnn.image.formats.ImageFileWarning")
+@pytest.mark.filterwarnings("ignore:Metadata Warning, tag")  # Pillow's, of a count in EXIF that was kept as it is
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_metadata_never_escape_as_another_error(tmp_path, data):
