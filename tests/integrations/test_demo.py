@@ -189,8 +189,10 @@ def test_a_person_upscales_a_photograph_and_asks_where_the_network_looks(page, t
         assert result.size == (360, 240)
     page.click("#photo img", position={"x": 100, "y": 60})
     page.wait_for_function("document.querySelector('#attribution img')?.naturalWidth > 100")
-    page.screenshot(path=tmp_path / "demo.png", full_page=True)  # `make screenshot` copies it into the docs
-    assert (tmp_path / "demo.png").stat().st_size > 50_000
+    page.wait_for_function("document.getAnimations().length == 0")  # the map has faded in
+    shot = tmp_path / "demo.png"  # `make screenshot` copies it into the docs
+    page.screenshot(path=shot, full_page=True, animations="disabled")
+    assert shot.stat().st_size > 50_000
 
 
 def test_a_person_is_told_what_is_too_large(page, tmp_path):
