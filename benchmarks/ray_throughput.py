@@ -53,7 +53,7 @@ def seconds(count: int, workers: int, megapixels: float, model: str) -> float:
 def table(rates: dict[int, float], megapixels: float, model: str, machine: str) -> str:
     """Megapixels per second, and the machines that a million photographs of 12 megapixels take in a day."""
     lines = [
-        f"Measured on {machine}, with `{model}` on photographs of {megapixels:g} megapixel, in bf16 where that is fast:",
+        f"Measured on {machine}, with `{model}` on photographs of {megapixels:g} megapixel, in bf16 where it is fast:",
         "",
         "| workers | input megapixels per second | seconds for 12 megapixels | machines for a million in a day |",
         "|---|---|---|---|",
