@@ -123,7 +123,7 @@ def memory_is_measured_in_a_fork(monkeypatch):
 
     def run(command, *, env, **_):
         with tempfile.TemporaryDirectory() as printed:
-            return Program(command[1:], Path(printed), environment=env).wait()
+            return Program(command[1:], Path(printed), environment=env, returns_memory=True).wait()
 
     monkeypatch.setattr(memory, "subprocess", types.SimpleNamespace(run=run))
 

@@ -4,6 +4,7 @@ Each runs as if started from a shell: a session, arguments, environment, standar
 """
 
 import atexit
+import ctypes
 import multiprocessing
 import os
 import resource
@@ -42,7 +43,11 @@ class Done(NamedTuple):
 
 
 class Program:
-    """A started program, or with "-m" a module. `out` is an empty folder for what it prints, which outlives a kill."""
+    """A started program, or with "-m" a module. `out` is an empty folder for what it prints, which outlives a kill.
+
+    With `returns_memory` what is resident is what is in use: freed memory goes back to the system at once. Otherwise
+    glibc's malloc keeps some, by what was allocated where before.
+    """
 
     def __init__(
         self,
@@ -51,11 +56,12 @@ class Program:
         *,
         environment: dict[str, str] | None = None,
         file_limit: int = resource.RLIM_INFINITY,
+        returns_memory: bool = False,
     ) -> None:
         self.printed = [out / "stdout", out / "stderr"]
         for path in self.printed:
             path.touch()
-        values = (arguments, self.printed, environment or {}, file_limit)
+        values = (arguments, self.printed, environment or {}, file_limit, returns_memory)
         self.process: ForkServerProcess = FORKED.Process(target=_run, args=values)
         self.process.start()
         assert self.process.pid
@@ -69,13 +75,19 @@ class Program:
         return Done(self.process.exitcode, *(path.read_text() for path in self.printed))
 
 
-def _run(arguments: list[str], printed: list[Path], environment: dict[str, str], file_limit: int) -> None:
+def _run(
+    arguments: list[str], printed: list[Path], environment: dict[str, str], file_limit: int, returns_memory: bool
+) -> None:
     os.setsid()  # signals reach it and its own processes alone
     os.environ.update(environment)
     multiprocessing.set_start_method(None, force=True)  # for its own processes, the default, not this module's
     for descriptor, path in enumerate(printed, start=1):
         os.dup2(os.open(path, os.O_WRONLY), descriptor)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    if returns_memory and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        trim_threshold, mmap_threshold = -1, -3
+        libc.mallopt(mmap_threshold, 65536)
+        libc.mallopt(trim_threshold, 0)
     program = partial(runpy.run_path, arguments[0])
     sys.argv, place = arguments, str(Path(arguments[0]).parent)
     if arguments[0] == "-m":
