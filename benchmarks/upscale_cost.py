@@ -31,7 +31,7 @@ from skimage import data
 
 import cclnn
 from cclnn._files import write_atomically
-from cclnn._machine import facts, peak_growth, peak_memory, restart_peak
+from cclnn._machine import facts, peak_growth, peak_in_use, restart_peak
 from cclnn.metrics import psnr
 from cclnn.ops import imresize, rgb_to_y
 from cclnn.upscaler.tiles import spans
@@ -189,7 +189,7 @@ def large_child(source: Path, target: Path) -> None:
     cclnn.Upscaler.__call__ = watched  # type: ignore[method-assign]  # measures where the work begins
     done = CliRunner().invoke(cli, ["upscale", str(source), "-o", str(target), "--quiet"])
     assert done.exit_code == 0, done.output
-    print(json.dumps({"loaded_bytes": loaded[0], "extra_bytes": peak_memory(torch.device("cpu")) - loaded[0]}))
+    print(json.dumps({"loaded_bytes": loaded[0], "extra_bytes": peak_in_use(torch.device("cpu")) - loaded[0]}))
 
 
 def markdown(results: dict[str, Any]) -> str:

@@ -41,11 +41,11 @@ def peak_growth(call: Callable[[], object], device: torch.device) -> int:
     """
     before = restart_peak(device)
     call()
-    return peak_memory(device) - before
+    return peak_in_use(device) - before
 
 
 def restart_peak(device: torch.device) -> int:
-    """Bytes in use now, as `peak_growth` counts them; `peak_memory` counts from here on."""
+    """Bytes in use now, as `peak_growth` counts them; `peak_in_use` counts from here on."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
@@ -53,7 +53,7 @@ def restart_peak(device: torch.device) -> int:
     return _status("VmRSS")
 
 
-def peak_memory(device: torch.device) -> int:
+def peak_in_use(device: torch.device) -> int:
     """The largest number of bytes in use since `restart_peak`."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
 

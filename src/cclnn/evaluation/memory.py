@@ -73,7 +73,7 @@ def with_peak(call: Callable[[], ResultT], *, device: str = "cpu") -> tuple[Resu
     if not _machine.reports_peak_memory(where):
         return call(), None
     _machine.restart_peak(where)
-    return call(), _machine.peak_memory(where)
+    return call(), _machine.peak_in_use(where)
 
 
 def _measure(path: str) -> int:

@@ -69,7 +69,7 @@ class Architecture:
         input_channels: what the network itself looks at, "rgb" or "y" (luma); images are RGB in any case.
         input_range: value of white that released weights expect.
         upscaling: templates, as in `Released`, of parameters that make an image of one scale from features: those of
-            another scale do not fit, and training gives them no matrix optimiser.
+            another scale do not fit, and training with Muon leaves them to Adam.
         trained_apart: templates, as in `Released`, of parameters that the image does not depend on: a loss outside the
             network trains them.
         infer: (tensors under our names, arguments given by the caller) -> the constructor arguments that shapes and
