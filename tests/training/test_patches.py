@@ -59,7 +59,7 @@ def test_edges_are_reached(make):
     assert max(patch[:, :, 1].max() for patch in corners) == 59
 
 
-def test_reduced_patches_lie_where_the_others_do(make):
+def test_reduced_severallie_where_the_others_do(make):
     data = make(lr_from="image")
     assert sum(len({*data[k].hr[:, :, 0].flat}) == 16 for k in range(20)) == 20
     for k in range(40):
@@ -71,6 +71,20 @@ def test_reduced_patches_lie_where_the_others_do(make):
         turns = [np.rot90(straight, k=i) for i in range(4)]
         assert any(np.array_equal(turn, lr) for turn in [*turns, *[turn[:, ::-1] for turn in turns]])
         assert lr[..., 0].mean() == pytest.approx(hr[..., 0].mean(), abs=0.6)
+
+
+def test_severalof_shrunk_pictures(make):
+    """Between neighbours lie as many pixels of the picture as it was shrunk by: evenly from 1 to 2."""
+    data = make(shrink=2)
+    several = [data[k] for k in range(300)]
+    assert {patch.hr.shape for patch in several} == {(16, 16, 3)}
+    spans = np.array([np.ptp(patch.hr[3:-3, 3:-3, 0].astype(float)) / 9 for patch in several])
+    assert 0.9 < spans.min() < 1.2 < 1.4 < np.median(spans) < 1.6 < 1.8 < spans.max() < 2.1
+    assert np.array_equal(data[7].hr, make(shrink=2)[7].hr)
+
+
+def test_a_picture_too_small_to_be_shrunk_so_much_is_shrunk_less(make):
+    assert {make(shrink=10, chosen=[0])[k].hr.shape for k in range(30)} == {(16, 16, 3)}
 
 
 def test_the_most_detailed_of_the_candidates(make):

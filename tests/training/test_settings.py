@@ -51,6 +51,7 @@ def test_presets_of_the_paper(name, model, epochs, decay, warmup):
     assert (settings.schedule, settings.decay_every, settings.warmup) == ("steps", decay * 1000, 0)
     assert (settings.contrastive_weight, settings.contrastive_after) == (4e-3, warmup * 1000)
     assert (settings.lr_from, settings.candidates, settings.clip, settings.ema) == ("patch", 1, 0, 0)
+    assert (settings.shrink, settings.luma_weight) == (1, 0)
 
 
 def test_every_preset_is_complete_but_for_data_and_folder():
@@ -86,6 +87,8 @@ def test_only_what_cannot_change_the_weights_may_change():
             "--preset large: no such file, nor one of paper, paper-l, small-cpu",
         ),
         (["--batch", "3", "--accumulate", "2"], "--batch 3 does not divide into --accumulate 2 parts"),
+        (["--shrink", "2", "--lr-from", "image"], "--shrink reduces the HR image: it takes --lr-from patch"),
+        (["--shrink", "0.5"], "--shrink must be at least 1, got 0.5"),
         (["--ema", "1"], "--ema must be below 1, got 1.0"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--lr", "nan"], "--lr must be at least 0, got nan"),

@@ -217,10 +217,18 @@ def backward(
             else:
                 sr, block_loss = network(lr), lr.new_zeros(())
             loss = objective(sr, hr, block_loss, epoch=step)
+            if run.settings.luma_weight:
+                loss = loss + run.settings.luma_weight * luma_error(sr, hr)
             accelerator.backward(loss / of)
         values = {"loss": loss, "l1": (sr.detach().float() - hr).abs().mean(), "contrastive": block_loss}
         total = {name: total.get(name, 0) + value.detach().float() / of for name, value in values.items()}
     return total
+
+
+def luma_error(sr: Tensor, hr: Tensor) -> Tensor:
+    """Mean of |Y(sr) - Y(hr)|, Y = 0.299 R + 0.587 G + 0.114 B: what benchmarks measure, but for BT.601's range."""
+    luma = hr.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    return ((sr.float() - hr) * luma).sum(1).abs().mean()
 
 
 def agree(mine: dict[str, Tensor], stop: bool, accelerator: Accelerator) -> tuple[dict[str, float], bool]:
@@ -300,7 +308,7 @@ def read_data(settings: Settings, accelerator: Accelerator) -> tuple[patches.Pat
         validation = [partial(middle_of_picture, hr, i, settings.scale, settings.validation_crop) for i in held_out]
     training = patches.Patches(
         hr, lr, chosen, side=settings.patch, scale=settings.scale, candidates=settings.candidates, seed=settings.seed,
-        degradation=degradations.read(settings.degrade), reject=settings.reject,
+        shrink=settings.shrink, degradation=degradations.read(settings.degrade), reject=settings.reject,
     )  # fmt: skip
     return training, validation
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -41,6 +42,8 @@ class Patches(Dataset[Sample]):
         lr: the same, reduced, for patches cut from both; None to leave the reduction to `collate`.
         side: LR pixels per side.
         scale: HR pixels per LR pixel.
+        shrink: the largest factor by which a picture is reduced before the HR patch is cut, drawn evenly from 1 to it;
+            less where the picture is too small. Reduced pictures have sharper edges and less noise than cameras give.
         degradation: makes the LR patch of an HR patch; None for the plain reduction.
         reject: draw again where a patch is flat or blocky, `ATTEMPTS` times at most.
     """
@@ -55,12 +58,13 @@ class Patches(Dataset[Sample]):
         scale: int,
         candidates: int,
         seed: int,
+        shrink: float = 1.0,
         degradation: Degradation | None = None,
         reject: bool = False,
     ) -> None:
         self.hr, self.lr = hr, lr
         self.degradation, self.reject = degradation, reject
-        self.side, self.scale, self.candidates, self.seed = side, scale, candidates, seed
+        self.side, self.scale, self.candidates, self.seed, self.shrink = side, scale, candidates, seed, shrink
         self.chosen = chosen
         areas = list(accumulate(hr.shapes[i][0] * hr.shapes[i][1] for i in chosen))
         self.shares = [area / areas[-1] for area in areas]
@@ -73,11 +77,12 @@ class Patches(Dataset[Sample]):
     def __getitem__(self, k: int) -> Sample:
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng((self.seed, k, attempt) if attempt else (self.seed, k))
-            i, row, col = self._place(rng)
+            i, row, col, whole = self._place(rng)
             step = self.scale if self.lr else 1
-            hr = cut(self.hr[i], row * step, col * step, self.side * self.scale)
+            hr = cut(self.hr[i], row * step, col * step, whole)
             if not (self.reject and (detail(hr) < FLAT or blockiness(hr, row * step, col * step) > BLOCKY)):
                 break
+        hr = reduce(hr, self.side * self.scale)
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))
         lr = turn(cut(self.lr[i], row, col, self.side), turns, flip) if self.lr else None
         hr = turn(hr, turns, flip)
@@ -85,17 +90,19 @@ class Patches(Dataset[Sample]):
             lr = self.degradation(hr, self.scale, rng)
         return Sample(hr, lr)
 
-    def _place(self, rng: np.random.Generator) -> tuple[int, int, int]:
-        """A picture, and the row and column of the most detailed candidate in it, in pixels of what is cut."""
+    def _place(self, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """A picture; row and column, in pixels of what is cut, and side, in HR pixels, of the best candidate in it."""
         i = self.chosen[min(bisect(self.shares, rng.random()), len(self.chosen) - 1)]
         hr, step = self.hr[i], self.scale if self.lr else 1
         side = self.side * self.scale
+        if self.shrink > 1:
+            side = min(round(side * rng.uniform(1, self.shrink)), *hr.shape[:2])
         places = [
             (int(rng.integers((hr.shape[0] - side) // step + 1)), int(rng.integers((hr.shape[1] - side) // step + 1)))
             for _ in range(self.candidates)
         ]
         row, col = max(places, key=lambda place: detail(cut(hr, place[0] * step, place[1] * step, side)))
-        return i, row, col
+        return i, row, col, side
 
 
 def batches(patches: Patches, indices: Iterator[list[int]], *, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -132,6 +139,14 @@ def collate(samples: list[Sample], *, scale: int) -> tuple[Tensor, Tensor]:
 
 def cut(picture: Picture, row: int, col: int, side: int) -> Picture:
     return picture[row : row + side, col : col + side]
+
+
+def reduce(patch: Picture, side: int) -> Picture:
+    """A square patch with `side` pixels per side, by MATLAB's bicubic."""
+    if len(patch) == side:
+        return patch
+    reduced = imresize(rearrange(torch.from_numpy(patch.copy()), "h w c -> 1 c h w"), size=(side, side))
+    return rearrange(reduced, "1 c h w -> h w c").contiguous().numpy()
 
 
 def turn(patch: Picture, turns: int, flip: bool) -> Picture:

@@ -48,6 +48,7 @@ class Settings:
     degrade: str = setting("clean", "what LR patches go through, see degradations/*.toml", tuple(degradations.names()))
     reject: bool = setting(False, "draw again where a patch is flat or shows the blocks of JPEG")
     patch: int = setting(48, "LR patch, pixels per side (paper: 48)")
+    shrink: float = setting(1.0, "reduce HR by a random factor from 1 to this before a patch is cut (paper: 1)")
     candidates: int = setting(3, "crops drawn per patch, of which the most detailed is taken (paper: 1)")
     workers: int = setting(1, "processes that prepare batches, for each process that trains")
 
@@ -64,6 +65,7 @@ class Settings:
     decay_every: int = setting(200_000, "steps until the learning rate halves, for --schedule steps")
     warmup: int = setting(500, "steps of linear growth before the schedule (one-cycle has its own)")
     contrastive_weight: float = setting(CONTRASTIVE_WEIGHT, "lambda, the weight of the blocks' loss (Eq. 6)")
+    luma_weight: float = setting(0.0, "of luma's L1, added to that of RGB (paper: 0)")
     contrastive_after: int = setting(2500, "steps on L1 alone (paper: 15 % of them)")
     clip: float = setting(1.0, "largest norm of the gradient; 0: any")
     ema: float = setting(0.999, "decay of the average of the weights that is validated and kept; 0: no average")
@@ -160,15 +162,17 @@ def check(settings: Settings) -> None:
             raise ValueError(f"--{name} must be below 1, got {getattr(settings, name)}")
     if settings.degrade != "clean" and settings.lr_from == "image":
         raise ValueError("--degrade reduces the HR patch: it takes --lr-from patch")
+    if settings.shrink > 1 and settings.lr_from == "image":
+        raise ValueError("--shrink reduces the HR image: it takes --lr-from patch")
     if settings.batch % settings.accumulate:
         raise ValueError(f"--batch {settings.batch} does not divide into --accumulate {settings.accumulate} parts")
     model_arguments(settings)
 
 
 LEAST = {
-    "validation": 1, "validation_crop": 0, "patch": 1, "candidates": 1, "workers": 0, "steps": 1, "batch": 1,
-    "accumulate": 1, "lr": 0, "muon_lr": 0, "muon_decay": 0, "beta2": 0, "decay_every": 1, "warmup": 0,
-    "contrastive_weight": 0, "contrastive_after": 0, "clip": 0, "ema": 0, "explosion": 1, "seed": 0,
+    "validation": 1, "validation_crop": 0, "patch": 1, "shrink": 1, "candidates": 1, "workers": 0, "steps": 1,
+    "batch": 1, "accumulate": 1, "lr": 0, "muon_lr": 0, "muon_decay": 0, "beta2": 0, "decay_every": 1, "warmup": 0,
+    "contrastive_weight": 0, "luma_weight": 0, "contrastive_after": 0, "clip": 0, "ema": 0, "explosion": 1, "seed": 0,
     "validate_every": 1, "save_every": 1, "log_every": 1,
 }  # fmt: skip
 
