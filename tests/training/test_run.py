@@ -113,6 +113,18 @@ def test_tells_what_it_did(finished):
     assert cclnn.load(out / "best").config == cclnn.load(out).config
 
 
+def test_lumas_error_is_added_with_its_weight(command, run, tmp_path):
+    added = []
+    for weight in (1, 2):
+        out = tmp_path / str(weight)
+        done = run(command(out, "--luma-weight", str(weight), "--steps", "1", "--shrink", "1.5"))
+        assert done.returncode == 0, done.stderr
+        first = json.loads((out / "log.jsonl").read_text().splitlines()[0])
+        added.append(first["loss"] - first["l1"])  # the first step is before the contrastive loss
+    assert added[1] == pytest.approx(2 * added[0], rel=1e-3)
+    assert 0 < added[0] <= 1.1 * first["l1"]
+
+
 def test_the_settings_it_saved_make_the_same_run(run, finished, tmp_path):
     whole, _ = finished
     done = run([str(TRAIN), "--preset", str(whole / "settings.toml"), "--out", str(tmp_path)])

@@ -11,6 +11,7 @@ from cclnn_training.report import Report
 
 import cclnn
 from cclnn.attribution import attention_health
+from cclnn.ops import rgb_to_y
 
 
 @pytest.mark.parametrize(("bias", "finite"), [(0.0, True), (9.0, True), (math.nan, False), (math.inf, False)])
@@ -42,3 +43,11 @@ def test_the_health_of_every_sparse_attention_is_logged(tmp_path):
     report.log(1, found)
     report.close()
     assert json.loads((tmp_path / "log.jsonl").read_text()) == {"step": 1, **found}
+
+
+def test_lumas_error_is_that_of_y_over_the_full_range():
+    """Y of BT.601 spans 219 of 255 grey levels."""
+    generator = torch.Generator().manual_seed(0)
+    sr, hr = torch.rand(2, 2, 3, 5, 6, generator=generator)
+    expected = (rgb_to_y(sr) - rgb_to_y(hr)).abs().mean() * 255 / 219
+    torch.testing.assert_close(loop.luma_error(sr, hr), expected, rtol=1e-4, atol=0)
