@@ -66,7 +66,7 @@ def test_the_installed_command_writes_a_png_and_says_so(photo):
     target = photo.with_name("photo_x2.png")
     assert re.fullmatch(
         rf"wrote {re.escape(str(target))}: 126 x 82 pixels, 0\.\d\d MB, from 63 x 41 in \d+\.\d s, "
-        rf"by {published('photo')[2]} \(JPEG of quality 95: photo weights at strength 0.4\)\n",
+        rf"by {published('photo')[2]} \(JPEG of quality 95: photo weights at strength 0.7\)\n",
         done.stdout,
     )
     assert done.stderr == ""
@@ -315,7 +315,7 @@ def test_a_size_below_the_image_is_a_failure(photo):
     [
         ("a.jpg", {"quality": 30}, "photo", "JPEG of quality 30", ""),
         ("a.jpg", {"quality": 75}, "photo", "JPEG of quality 75", ""),
-        ("a.jpg", {"quality": 92}, "photo", "JPEG of quality 92", " at strength 0.65"),
+        ("a.jpg", {"quality": 92}, "photo", "JPEG of quality 92", " at strength 0.8"),
         ("a.jpg", {"quality": 100}, "clean", "JPEG of quality 100", ""),
         ("a.webp", {"quality": 80}, "photo", "WebP, lossy", ""),
         ("a.webp", {"lossless": True}, "clean", "WebP, lossless", ""),

@@ -60,7 +60,7 @@ def photo(tmp_path):
 def test_sizes_and_metadata(app, photo, kind, size, after):
     (before, result), text, file = app.upscale(photo, "auto", kind, size, True, 1.0, 0, "fp32", silent)
     assert before.size == result.size == after
-    weights = r"cclnn-s-photo-x[24] \(JPEG of quality 95: photo weights at strength 0\.4\)"
+    weights = r"cclnn-s-photo-x[24] \(JPEG of quality 95: photo weights at strength 0\.7\)"
     took, memory = rf"\d+\.\d s\. Weights: {weights}", r"( Memory at the peak: \d+ MiB\.)?"
     assert re.fullmatch(rf"48 x 40 to {after[0]} x {after[1]} in {took}\.{memory}", text)
     with Image.open(file) as written:

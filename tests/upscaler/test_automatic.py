@@ -135,7 +135,7 @@ def test_strength_lies_between_the_clean_weights_and_those_for_photographs(chose
     cclnn.upscale(jpeg(quality=95), strength=1)
     cclnn.upscale(jpeg(quality=95))
     clean = published("clean", model=weights.manifest()[PHOTO[2]]["model"])[2]
-    assert chosen == [(PHOTO[2], clean, 0.25), (PHOTO[2], None, 1.0), (PHOTO[2], clean, 0.4)]
+    assert chosen == [(PHOTO[2], clean, 0.25), (PHOTO[2], None, 1.0), (PHOTO[2], clean, 0.7)]
     assert blended == 2 * [[weights.manifest()[name]["architecture"] for name in (clean, PHOTO[2])]]
 
 

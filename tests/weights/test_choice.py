@@ -77,7 +77,7 @@ def test_photo_weights_are_blended_with_clean_ones_of_the_same_network(manifest)
 
 @pytest.mark.parametrize(
     ("quality", "strength"),
-    [(None, 1), (1, 1), (85, 1), (88, 0.9), (90, 0.8), (92, 0.65), (95, 0.4), (99, 0.1), (100, 0)],
+    [(None, 1), (1, 1), (85, 1), (88, 0.95), (90, 0.9), (92, 0.8), (95, 0.7), (99, 0.15), (100, 0)],
 )
 def test_the_less_a_jpeg_is_compressed_the_nearer_to_the_clean_weights(manifest, quality, strength):
     assert strength_of(quality) == strength

@@ -10,7 +10,7 @@ from cclnn.weights import manifest
 Purpose = Literal["clean", "photo"]
 # Quality of a JPEG -> strength, with straight lines between: within 0.03 dB of the best on held out photographs, as
 # benchmarks/strength.py measured it; docs/results.md has the table.
-STRENGTHS = ((85, 1.0), (90, 0.8), (95, 0.4), (100, 0.0))
+STRENGTHS = ((85, 1.0), (90, 0.9), (95, 0.7), (100, 0.0))
 STEP = 0.05  # strengths are rounded to this, so that images of like quality share one blend
 
 
