@@ -59,7 +59,7 @@ def test_edges_are_reached(make):
     assert max(patch[:, :, 1].max() for patch in corners) == 59
 
 
-def test_reduced_severallie_where_the_others_do(make):
+def test_reduced_patches_lie_where_the_others_do(make):
     data = make(lr_from="image")
     assert sum(len({*data[k].hr[:, :, 0].flat}) == 16 for k in range(20)) == 20
     for k in range(40):
@@ -73,7 +73,7 @@ def test_reduced_severallie_where_the_others_do(make):
         assert lr[..., 0].mean() == pytest.approx(hr[..., 0].mean(), abs=0.6)
 
 
-def test_severalof_shrunk_pictures(make):
+def test_patches_of_shrunk_pictures(make):
     """Between neighbours lie as many pixels of the picture as it was shrunk by: evenly from 1 to 2."""
     data = make(shrink=2)
     several = [data[k] for k in range(300)]

@@ -88,6 +88,7 @@ def test_only_what_cannot_change_the_weights_may_change():
         ),
         (["--batch", "3", "--accumulate", "2"], "--batch 3 does not divide into --accumulate 2 parts"),
         (["--shrink", "2", "--lr-from", "image"], "--shrink reduces the HR image: it takes --lr-from patch"),
+        (["--shrink", "inf"], "--shrink must be finite, got inf"),
         (["--shrink", "0.5"], "--shrink must be at least 1, got 0.5"),
         (["--ema", "1"], "--ema must be below 1, got 1.0"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),

@@ -162,6 +162,8 @@ def check(settings: Settings) -> None:
             raise ValueError(f"--{name} must be below 1, got {getattr(settings, name)}")
     if settings.degrade != "clean" and settings.lr_from == "image":
         raise ValueError("--degrade reduces the HR patch: it takes --lr-from patch")
+    if not settings.shrink < math.inf:
+        raise ValueError(f"--shrink must be finite, got {settings.shrink}")
     if settings.shrink > 1 and settings.lr_from == "image":
         raise ValueError("--shrink reduces the HR image: it takes --lr-from patch")
     if settings.batch % settings.accumulate:
